@@ -1,0 +1,1 @@
+"""What the operator runs: rounds, the registry of priors, and the mathematics of the next version."""

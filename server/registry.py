@@ -1,0 +1,210 @@
+"""The operator's database: rounds with their sums, and the immutable, signed versions of priors made from them.
+
+SQLAlchemy Core 2, SQLite by default; another database by changing the URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from common.errors import ConfigError, PriorError
+from common.prior import Kind, SignedPrior, decode_prior
+from server.update import RoundSum
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+_METADATA: Final = sa.MetaData()
+_ROUNDS: Final = sa.Table(
+    "rounds",
+    _METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("backbone", sa.String(64), nullable=False),
+    sa.Column("public_basis", sa.String(64), nullable=False),  # SHA-256: sums over different bases never mix
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("people", sa.Integer, nullable=False),
+    sa.Column("sum", sa.LargeBinary, nullable=True),
+    sa.Column("clip", sa.Float(53), nullable=False),
+    sa.Column("prior_version", sa.Integer, nullable=False),
+    sa.Column("started", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("ended", sa.DateTime(timezone=True), nullable=False),
+    sa.Index("rounds_by_prior", "backbone", "kind", "public_basis", "state"),
+)
+_PRIORS: Final = sa.Table(
+    "priors",
+    _METADATA,
+    sa.Column("backbone", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+    sa.Column("created", sa.String(40), nullable=False),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Round:
+    """A round that is over, as it goes into the books."""
+
+    round_id: str
+    kind: Kind
+    backbone: str
+    public_basis: NDArray[np.float64]
+    """P, shape (width, dimensions), under which its people were encoded."""
+    state: Literal["done", "aborted"]
+    people: int
+    """How many contributions are in the sum."""
+    total: NDArray[np.float64] | None
+    """Their sum; None if the round was aborted."""
+    clip: float
+    prior_version: int
+    """The version that was announced; 0 while there was none."""
+    started: datetime
+    ended: datetime
+
+    def __post_init__(self) -> None:
+        if (self.total is None) != (self.state == "aborted"):
+            message = f"round {self.round_id} is {self.state}: a sum belongs to a round that is done, and to no other"
+            raise ConfigError(message)
+
+
+class Registry:
+    """The database behind the two tables. Rows are only ever added, never changed."""
+
+    def __init__(self, url: str) -> None:
+        """Open the database at an SQLAlchemy URL, and make the tables if it is empty.
+
+        Raises:
+            ConfigError: the URL is not one that SQLAlchemy understands.
+        """
+        try:
+            self._engine = sa.create_engine(url)
+        except (sa.exc.ArgumentError, ImportError) as error:
+            message = f"registry: {type(error).__name__} for this URL: write one such as sqlite:///state/registry.db"
+            raise ConfigError(message) from error
+        if self._engine.dialect.name == "sqlite":
+            sa.event.listen(self._engine, "connect", _durable)
+        _METADATA.create_all(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def record_round(self, done: Round) -> None:
+        """Book a finished round.
+
+        Raises:
+            ConfigError: a round of this id is in the books already; a sum never counts twice.
+        """
+        row = {
+            "id": done.round_id,
+            "kind": done.kind,
+            "backbone": done.backbone,
+            "public_basis": basis_fingerprint(done.public_basis),
+            "state": done.state,
+            "people": done.people,
+            "sum": None if done.total is None else np.ascontiguousarray(done.total, dtype="<f8").tobytes(),
+            "clip": done.clip,
+            "prior_version": done.prior_version,
+            "started": done.started.astimezone(UTC),
+            "ended": done.ended.astimezone(UTC),
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(_ROUNDS), row)
+        except IntegrityError:
+            message = f"round {done.round_id} is in the registry already: give each round an id of its own"
+            raise ConfigError(message) from None
+
+    def sums(self, backbone: str, kind: Kind, public_basis: NDArray[np.float64]) -> list[RoundSum]:
+        """Give the sums of all rounds that are done, oldest first, over this very public basis."""
+        query = (
+            sa.select(_ROUNDS.c.id, _ROUNDS.c.sum, _ROUNDS.c.clip)
+            .where(
+                _ROUNDS.c.backbone == backbone,
+                _ROUNDS.c.kind == kind,
+                _ROUNDS.c.public_basis == basis_fingerprint(public_basis),
+                _ROUNDS.c.state == "done",
+            )
+            .order_by(_ROUNDS.c.ended, _ROUNDS.c.id)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        return [
+            RoundSum(round_id=row.id, total=np.frombuffer(row.sum, dtype="<f8").astype(np.float64), clip=row.clip)
+            for row in rows
+        ]
+
+    def publish(self, signed: SignedPrior) -> None:
+        """Add the next version of a prior; versions follow one another and never change.
+
+        Raises:
+            PriorError: it is no prior, or its number is not the one after the latest.
+        """
+        prior = decode_prior(signed.payload)
+        latest = sa.select(sa.func.max(_PRIORS.c.version)).where(
+            _PRIORS.c.backbone == prior.backbone, _PRIORS.c.kind == prior.kind
+        )
+        row = {
+            "backbone": prior.backbone,
+            "kind": prior.kind,
+            "version": prior.version,
+            "payload": signed.payload,
+            "signature": signed.signature,
+            "created": prior.created,
+        }
+        try:
+            with self._engine.begin() as connection:
+                expected = (connection.execute(latest).scalar() or 0) + 1
+                if prior.version != expected:
+                    message = f"{prior.kind} prior has version {prior.version}, expected {expected}: make it anew"
+                    raise PriorError(message)
+                connection.execute(sa.insert(_PRIORS), row)
+        except IntegrityError:  # another process published between the two statements
+            message = f"{prior.kind} prior of version {prior.version} exists already: make the next one"
+            raise PriorError(message) from None
+
+    def latest(self, backbone: str, kind: Kind) -> SignedPrior | None:
+        """Give the newest version; None if there is none yet."""
+        query = (
+            sa.select(_PRIORS.c.payload, _PRIORS.c.signature)
+            .where(_PRIORS.c.backbone == backbone, _PRIORS.c.kind == kind)
+            .order_by(_PRIORS.c.version.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else SignedPrior(payload=row.payload, signature=row.signature)
+
+
+def basis_fingerprint(public_basis: NDArray[np.float64]) -> str:
+    """Give the SHA-256 (hex) of a public basis: its shape and its numbers as little-endian float64."""
+    numbers = np.ascontiguousarray(public_basis, dtype="<f8")
+    return hashlib.sha256(repr(numbers.shape).encode() + numbers.tobytes()).hexdigest()
+
+
+def _durable(connection: Any, _record: Any) -> None:  # noqa: ANN401 -- the driver's own, untyped connection
+    """Make SQLite keep what it confirmed through a power cut, and let readers in while it writes."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=10000")
