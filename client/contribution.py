@@ -6,9 +6,8 @@ belongs in here, behind this one function, so that there is one door to watch.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -19,6 +18,9 @@ from common.statistics import blocks, clip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+MINIMUM_CLIP: Final = 1e-6
+"""In units of the embedding; below it everybody would contribute the same direction-only vector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,21 +60,20 @@ def contribution(displacement: NDArray[np.floating], announced: Announcement) ->
     """
     delta = np.asarray(displacement, dtype=np.float64)
     if delta.ndim != 1 or not np.all(np.isfinite(delta)):
-        message = "the stored token is damaged: forget this concept and learn it again"
-        raise VaultError(message)
+        raise VaultError("the stored token is damaged: forget this concept and learn it again")
     _check(announced, width=len(delta))
     x = clip(announced.public_basis.T @ delta, announced.clip)
     return blocks(x, responsibilities(x, announced.cohorts), announced.clip)
 
 
 def _check(announced: Announcement, *, width: int) -> None:
-    if not (math.isfinite(announced.clip) and 0 < announced.clip <= MAXIMUM_NORM):
-        message = f"clip must be in (0, {MAXIMUM_NORM:g}], got {announced.clip}: sit this round out"
-        raise ProtocolError(message)
+    if not MINIMUM_CLIP <= announced.clip <= MAXIMUM_NORM:  # also refuses NaN
+        raise ProtocolError(
+            f"clip must be {MINIMUM_CLIP:g} to {MAXIMUM_NORM:g}, got {announced.clip:g}: sit this round out"
+        )
     try:
         check_public_basis(announced.public_basis, width=width)
         if announced.cohorts:
             check_cohorts(announced.cohorts, dimensions=announced.public_basis.shape[1])
     except PriorError as error:
-        message = f"round announced with an unusable prior ({error}): sit this round out"
-        raise ProtocolError(message) from error
+        raise ProtocolError(f"round announced with an unusable prior ({error}): sit this round out") from error

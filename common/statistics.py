@@ -57,8 +57,7 @@ def unsvec(vector: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     dimensions = (math.isqrt(8 * len(vector) + 1) - 1) // 2
     if dimensions * (dimensions + 1) // 2 != len(vector):
-        message = f"{len(vector)} numbers are not the triangle of a square matrix: drop this message"
-        raise ProtocolError(message)
+        raise ProtocolError(f"{len(vector)} numbers are not the triangle of a square matrix: drop this message")
     rows, columns, scale = _triangle(dimensions)
     matrix = np.zeros((dimensions, dimensions))
     matrix[rows, columns] = vector / scale
@@ -135,12 +134,13 @@ def split(total: NDArray[np.float64], dimensions: int, cohorts: int, bound: floa
         bound: the clip C under which all of its people were encoded.
 
     Raises:
-        ProtocolError: the sum has another length.
+        ProtocolError: the sum has another length, or is not finite.
     """
     length = block_length(dimensions)
-    if total.shape != (cohorts * length,):
-        message = f"a sum of shape {total.shape}, expected ({cohorts * length},): drop this round"
-        raise ProtocolError(message)
+    if total.shape != (cohorts * length,) or not np.all(np.isfinite(total)):
+        raise ProtocolError(
+            f"a sum of shape {total.shape}, expected ({cohorts * length},) and all finite: drop this round"
+        )
     return [
         Moments(
             people=float(block[0]),

@@ -40,15 +40,15 @@ def signing_key(folder: Path) -> Ed25519PrivateKey:
         _create(path)
     mode = path.stat().st_mode
     if mode & 0o077:
-        message = f"{path} has mode {mode & 0o777:04o}: run chmod 600 on it, and make a new key if others had access"
-        raise ConfigError(message)
+        raise ConfigError(
+            f"{path} has mode {mode & 0o777:04o}: run chmod 600 on it, and make a new key if others had access"
+        )
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
-        message = f"{path} is not an unencrypted Ed25519 key in PEM: restore it from its backup"
-        raise ConfigError(message)
+        raise ConfigError(f"{path} is not an unencrypted Ed25519 key in PEM: restore it from its backup")
     return key
 
 

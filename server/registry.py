@@ -76,8 +76,9 @@ class Round:
 
     def __post_init__(self) -> None:
         if (self.total is None) != (self.state == "aborted"):
-            message = f"round {self.round_id} is {self.state}: a sum belongs to a round that is done, and to no other"
-            raise ConfigError(message)
+            raise ConfigError(
+                f"round {self.round_id} is {self.state}: a sum belongs to a round that is done, and to no other"
+            )
 
 
 class Registry:
@@ -92,8 +93,9 @@ class Registry:
         try:
             self._engine = sa.create_engine(url)
         except (sa.exc.ArgumentError, ImportError) as error:
-            message = f"registry: {type(error).__name__} for this URL: write one such as sqlite:///state/registry.db"
-            raise ConfigError(message) from error
+            raise ConfigError(
+                f"registry: {type(error).__name__} for this URL: write one such as sqlite:///state/registry.db"
+            ) from error
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _durable)
         _METADATA.create_all(self._engine)
@@ -133,8 +135,9 @@ class Registry:
             with self._engine.begin() as connection:
                 connection.execute(sa.insert(_ROUNDS), row)
         except IntegrityError:
-            message = f"round {done.round_id} is in the registry already: give each round an id of its own"
-            raise ConfigError(message) from None
+            raise ConfigError(
+                f"round {done.round_id} is in the registry already: give each round an id of its own"
+            ) from None
 
     def sums(self, backbone: str, kind: Kind, public_basis: NDArray[np.float64]) -> list[RoundSum]:
         """Give the sums of all rounds that are done, oldest first, over this very public basis."""
@@ -177,12 +180,14 @@ class Registry:
             with self._engine.begin() as connection:
                 expected = (connection.execute(latest).scalar() or 0) + 1
                 if prior.version != expected:
-                    message = f"{prior.kind} prior has version {prior.version}, expected {expected}: make it anew"
-                    raise PriorError(message)
+                    raise PriorError(
+                        f"{prior.kind} prior has version {prior.version}, expected {expected}: make it anew"
+                    )
                 connection.execute(sa.insert(_PRIORS), row)
         except IntegrityError:  # another process published between the two statements
-            message = f"{prior.kind} prior of version {prior.version} exists already: make the next one"
-            raise PriorError(message) from None
+            raise PriorError(
+                f"{prior.kind} prior of version {prior.version} exists already: make the next one"
+            ) from None
 
     def latest(self, backbone: str, kind: Kind) -> SignedPrior | None:
         """Give the newest version; None if there is none yet."""

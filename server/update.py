@@ -12,7 +12,7 @@ import numpy as np
 
 from common.errors import ConfigError, PriorError
 from common.mixture import halve, m_step, total
-from common.prior import Kind, Prior, check_prior, check_public_basis
+from common.prior import MAXIMUM_COHORTS, Kind, Prior, check_prior, check_public_basis
 from common.statistics import Moments, block_length, split
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RoundSum:
     """C, under which all of its people were encoded."""
 
 
-def next_prior(  # noqa: PLR0913 -- a version is made of just these
+def next_prior(
     previous: Prior | None,
     sums: Sequence[RoundSum],
     *,
@@ -66,17 +66,7 @@ def next_prior(  # noqa: PLR0913 -- a version is made of just these
         ProtocolError: a sum has the wrong length.
         PriorError: the fit is out of bounds, so the sums are not what people's displacements add up to.
     """
-    if minimum_people < 2 or max_directions < 1 or cohorts < 1:  # noqa: PLR2004 -- one person has no covariance
-        message = (
-            f"minimum-people must be >= 2, max-directions and cohorts >= 1, "
-            f"got {minimum_people}, {max_directions}, {cohorts}: mend the server's settings"
-        )
-        raise ConfigError(message)
-    try:
-        check_public_basis(public_basis, width=len(public_basis))
-    except PriorError as error:
-        message = f"the operator's public basis is unusable: {error}"
-        raise ConfigError(message) from error
+    _check_settings(public_basis, minimum_people, max_directions, cohorts)
     if not sums:
         return None
     pooled = pool(sums, dimensions=public_basis.shape[1])
@@ -138,3 +128,15 @@ def divide(pooled: Sequence[Moments]) -> list[Moments]:
     index = max(range(len(pooled)), key=lambda at: pooled[at].people)
     below, above = halve(pooled[index])
     return [*pooled[:index], below, *pooled[index + 1 :], above]
+
+
+def _check_settings(public_basis: NDArray[np.float64], minimum_people: int, max_directions: int, cohorts: int) -> None:
+    if minimum_people < 2 or max_directions < 1 or not 1 <= cohorts <= MAXIMUM_COHORTS:
+        raise ConfigError(
+            f"minimum-people must be >= 2, max-directions >= 1, cohorts 1 to {MAXIMUM_COHORTS}, "
+            f"got {minimum_people}, {max_directions}, {cohorts}: mend the server's settings"
+        )
+    try:
+        check_public_basis(public_basis, width=len(public_basis))
+    except PriorError as error:
+        raise ConfigError(f"the operator's public basis is unusable: {error}") from error

@@ -76,12 +76,12 @@ def encode_prior(prior: Prior) -> bytes:
         arrays += [scalars, cohort.mean, cohort.spectrum, cohort.basis]
     shapes = _shapes(header)
     if [array.shape for array in arrays] != shapes:
-        message = f"arrays have shapes {[array.shape for array in arrays]}, expected {shapes}: make the prior anew"
-        raise PriorError(message)
+        raise PriorError(
+            f"arrays have shapes {[array.shape for array in arrays]}, expected {shapes}: make the prior anew"
+        )
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode("ascii")
     if len(text) > MAXIMUM_HEADER:
-        message = f"a header of {len(text)} bytes exceeds {MAXIMUM_HEADER}: name fewer rounds"
-        raise PriorError(message)
+        raise PriorError(f"a header of {len(text)} bytes exceeds {MAXIMUM_HEADER}: name fewer rounds")
     body = b"".join(np.ascontiguousarray(array, dtype="<f8").tobytes() for array in arrays)
     return _PREAMBLE.pack(_MAGIC, _FORMAT, len(text)) + text + body
 
@@ -98,8 +98,7 @@ def decode_prior(data: bytes) -> Prior:
     shapes = _shapes(header)
     sizes = [int(np.prod(shape)) for shape in shapes]
     if len(body) != 8 * sum(sizes):
-        message = f"{len(body)} bytes of numbers, the header announces {8 * sum(sizes)}: fetch the prior again"
-        raise PriorError(message)
+        raise PriorError(f"{len(body)} bytes of numbers, the header announces {8 * sum(sizes)}: fetch the prior again")
     numbers = np.frombuffer(body, dtype="<f8").astype(np.float64)
     pieces = np.split(numbers, np.cumsum(sizes)[:-1])
     basis, *rest = [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
@@ -110,25 +109,23 @@ def decode_prior(data: bytes) -> Prior:
         cohorts=tuple(_cohort(rest[at : at + 4]) for at in range(0, len(rest), 4)),
     )
     if encode_prior(prior) != data:
-        message = "these bytes are not the canonical encoding: fetch the prior again"
-        raise PriorError(message)
+        raise PriorError("these bytes are not the canonical encoding: fetch the prior again")
     return prior
 
 
 def _open_header(data: bytes) -> tuple[dict[str, Any], bytes]:
     if not _PREAMBLE.size <= len(data) <= MAXIMUM_PAYLOAD:
-        message = f"a prior of {len(data)} bytes, expected {_PREAMBLE.size} to {MAXIMUM_PAYLOAD}: fetch it again"
-        raise PriorError(message)
+        raise PriorError(
+            f"a prior of {len(data)} bytes, expected {_PREAMBLE.size} to {MAXIMUM_PAYLOAD}: fetch it again"
+        )
     magic, version, length = _PREAMBLE.unpack_from(data)
     if magic != _MAGIC or version != _FORMAT or length > min(MAXIMUM_HEADER, len(data) - _PREAMBLE.size):
-        message = f"not a prior of format {_FORMAT}, or cut short: fetch it again, or update Shoal"
-        raise PriorError(message)
+        raise PriorError(f"not a prior of format {_FORMAT}, or cut short: fetch it again, or update Shoal")
     end = _PREAMBLE.size + length
     try:
         header = json.loads(data[_PREAMBLE.size : end].decode("ascii"))
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        message = "the header is not JSON: fetch the prior again"
-        raise PriorError(message) from None
+        raise PriorError("the header is not JSON: fetch the prior again") from None
     _check_header(header)
     return cast("dict[str, Any]", header), data[end:]
 
@@ -136,8 +133,7 @@ def _open_header(data: bytes) -> tuple[dict[str, Any], bytes]:
 def _check_header(header: object) -> None:
     """Refuse a header whose fields are not exactly of the stated types and ranges."""
     if not isinstance(header, dict) or header.keys() != _HEADER_FIELDS:
-        message = f"the header must have exactly the fields {sorted(_HEADER_FIELDS)}: fetch the prior again"
-        raise PriorError(message)
+        raise PriorError(f"the header must have exactly the fields {sorted(_HEADER_FIELDS)}: fetch the prior again")
     rounds, directions, dimensions = header["rounds"], header["directions"], header["dimensions"]
     sound = {
         "backbone": _matches(_BACKBONE, header["backbone"]),
@@ -155,8 +151,7 @@ def _check_header(header: object) -> None:
     }
     wrong = [name for name, holds in sound.items() if not holds]
     if wrong:
-        message = f"header field {wrong[0]!r} is not usable: keep the last good prior"
-        raise PriorError(message)
+        raise PriorError(f"header field {wrong[0]!r} is not usable: keep the last good prior")
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

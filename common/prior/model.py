@@ -89,8 +89,9 @@ def check_prior(prior: Prior, *, backbone: str, width: int) -> None:
         PriorError: made for another backbone, or a basis, mean, weight or variance outside its bounds.
     """
     if prior.backbone != backbone:
-        message = f"prior is for backbone {prior.backbone[:12]}, this one is {backbone[:12]}: use that prior's backbone"
-        raise PriorError(message)
+        raise PriorError(
+            f"prior is for backbone {prior.backbone[:12]}, this one is {backbone[:12]}: use that prior's backbone"
+        )
     check_public_basis(prior.public_basis, width=width)
     check_cohorts(prior.cohorts, dimensions=prior.public_basis.shape[1])
 
@@ -102,11 +103,10 @@ def check_public_basis(basis: NDArray[np.float64], *, width: int) -> None:
         PriorError: wrong shape, not finite or not orthonormal to 1e-4.
     """
     if basis.shape[:-1] != (width,) or not 1 <= basis.shape[1] <= min(width, MAXIMUM_DIMENSIONS):
-        message = (
+        raise PriorError(
             f"public basis has shape {basis.shape}, expected ({width}, 1 to {min(width, MAXIMUM_DIMENSIONS)}): "
             "use the basis of this backbone"
         )
-        raise PriorError(message)
     _check_orthonormal(basis, "public basis")
 
 
@@ -117,22 +117,19 @@ def check_cohorts(cohorts: Sequence[Cohort], *, dimensions: int) -> None:
         PriorError: naming the first cohort and the quantity that is wrong.
     """
     if not 1 <= len(cohorts) <= MAXIMUM_COHORTS:
-        message = f"{len(cohorts)} cohorts, expected 1 to {MAXIMUM_COHORTS}: keep the last good prior"
-        raise PriorError(message)
+        raise PriorError(f"{len(cohorts)} cohorts, expected 1 to {MAXIMUM_COHORTS}: keep the last good prior")
     for index, cohort in enumerate(cohorts):
         _check_cohort(cohort, f"cohort {index}", dimensions)
     total = sum(cohort.weight for cohort in cohorts)
     if not abs(total - 1) <= WEIGHT_TOLERANCE:
-        message = f"cohort weights sum to {total:.6g}, expected 1: keep the last good prior"
-        raise PriorError(message)
+        raise PriorError(f"cohort weights sum to {total:.6g}, expected 1: keep the last good prior")
 
 
 def _check_cohort(cohort: Cohort, name: str, dimensions: int) -> None:
     directions = cohort.spectrum.size
     shapes = (cohort.mean.shape, cohort.spectrum.shape, cohort.basis.shape)
     if shapes != ((dimensions,), (directions,), (dimensions, directions)) or directions > dimensions:
-        message = f"{name} has shapes {shapes} in {dimensions} dimensions: keep the last good prior"
-        raise PriorError(message)
+        raise PriorError(f"{name} has shapes {shapes} in {dimensions} dimensions: keep the last good prior")
     variances = np.append(cohort.spectrum, cohort.residual)
     # Written so that a NaN fails each test: every comparison with a NaN is false.
     sound = {
@@ -143,16 +140,15 @@ def _check_cohort(cohort: Cohort, name: str, dimensions: int) -> None:
     }
     wrong = [what for what, holds in sound.items() if not holds]
     if wrong:
-        message = f"{name}: {wrong[0]} is not finite or out of bounds: keep the last good prior"
-        raise PriorError(message)
+        raise PriorError(f"{name}: {wrong[0]} is not finite or out of bounds: keep the last good prior")
     _check_orthonormal(cohort.basis, f"basis of {name}")
 
 
 def _check_orthonormal(basis: NDArray[np.float64], name: str) -> None:
     if not np.all(np.abs(basis) <= 1 + ORTHONORMAL_TOLERANCE):  # also refuses NaN, and keeps the product finite
-        message = f"{name} has entries that are not finite or above 1: keep the last good prior"
-        raise PriorError(message)
+        raise PriorError(f"{name} has entries that are not finite or above 1: keep the last good prior")
     gap = float(np.abs(basis.T @ basis - np.eye(basis.shape[1])).max(initial=0.0))
     if gap > ORTHONORMAL_TOLERANCE:
-        message = f"{name} is {gap:.2g} from orthonormal, allowed {ORTHONORMAL_TOLERANCE:g}: keep the last good prior"
-        raise PriorError(message)
+        raise PriorError(
+            f"{name} is {gap:.2g} from orthonormal, allowed {ORTHONORMAL_TOLERANCE:g}: keep the last good prior"
+        )

@@ -39,13 +39,13 @@ def open_prior(signed: SignedPrior, *, public_key: Ed25519PublicKey, backbone: s
         PriorError: any of the three failed; keep the last good prior.
     """
     if len(signed.payload) > MAXIMUM_PAYLOAD:
-        message = f"a prior of {len(signed.payload)} bytes exceeds {MAXIMUM_PAYLOAD}: keep the last good prior"
-        raise PriorError(message)
+        raise PriorError(f"a prior of {len(signed.payload)} bytes exceeds {MAXIMUM_PAYLOAD}: keep the last good prior")
     try:
         public_key.verify(signed.signature, _DOMAIN + signed.payload)
     except InvalidSignature:
-        message = "the signature is not the pinned operator's: keep the last good prior, or enrol again"
-        raise PriorError(message) from None
+        raise PriorError(
+            "the signature is not the pinned operator's: keep the last good prior, or enrol again"
+        ) from None
     prior = decode_prior(signed.payload)
     check_prior(prior, backbone=backbone, width=width)
     return prior

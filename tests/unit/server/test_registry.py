@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.errors import ConfigError, PriorError
+from common.prior import Cohort, Prior, SignedPrior, open_prior, sign_prior
+from server.registry import Registry, Round, basis_fingerprint
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+BACKBONE = "ab" * 32
+BASIS = np.eye(4)[:, :2]
+NOON = datetime(2025, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def registry(tmp_path):
+    with Registry(f"sqlite:///{tmp_path / 'registry.db'}") as opened:
+        yield opened
+
+
+def a_round(name="r1", **changes):
+    done = Round(
+        round_id=name,
+        kind="object",
+        backbone=BACKBONE,
+        public_basis=BASIS,
+        state="done",
+        people=9,
+        total=np.array([9.0, 0.1, 1 / 3, 1.0, 2.0, 3.0]),
+        clip=0.7,
+        prior_version=0,
+        started=NOON,
+        ended=NOON,
+    )
+    return replace(done, **changes)
+
+
+def signed(version=1, **changes):
+    cohort = Cohort(weight=1.0, mean=np.ones(2), basis=np.eye(2)[:, :1], spectrum=np.ones(1), residual=0.5)
+    prior = Prior(
+        backbone=BACKBONE,
+        kind="object",
+        version=version,
+        people=9,
+        rounds=("r1",),
+        public_basis=BASIS,
+        cohorts=(cohort,),
+        created="2025-01-31T12:00:00Z",
+    )
+    return sign_prior(replace(prior, **changes), KEY)
+
+
+def test_a_sum_comes_back_to_the_last_bit(registry):
+    registry.record_round(a_round())
+    (found,) = registry.sums(BACKBONE, "object", BASIS)
+    assert (found.round_id, found.clip) == ("r1", 0.7)
+    np.testing.assert_array_equal(found.total, a_round().total)
+
+
+def test_sums_are_those_of_one_backbone_kind_and_basis(registry):
+    registry.record_round(a_round("a"))
+    registry.record_round(a_round("b", kind="style"))
+    registry.record_round(a_round("c", backbone="cd" * 32))
+    registry.record_round(a_round("d", public_basis=np.eye(4)[:, 2:]))
+    registry.record_round(a_round("e", state="aborted", total=None, people=0))
+    assert [found.round_id for found in registry.sums(BACKBONE, "object", BASIS)] == ["a"]
+
+
+def test_sums_come_oldest_first_whatever_the_time_zone(registry):
+    east = timezone(timedelta(hours=9))
+    registry.record_round(a_round("later", ended=NOON + timedelta(minutes=1)))
+    registry.record_round(a_round("earlier", ended=NOON.astimezone(east)))
+    assert [found.round_id for found in registry.sums(BACKBONE, "object", BASIS)] == ["earlier", "later"]
+
+
+def test_a_round_never_counts_twice(registry):
+    registry.record_round(a_round())
+    with pytest.raises(ConfigError, match="r1 is in the registry already"):
+        registry.record_round(a_round())
+    assert len(registry.sums(BACKBONE, "object", BASIS)) == 1
+
+
+@pytest.mark.parametrize("changes", [{"total": None}, {"state": "aborted"}])
+def test_a_sum_belongs_to_a_round_that_is_done(changes):
+    with pytest.raises(ConfigError, match="a sum belongs"):
+        a_round(**changes)
+
+
+def test_the_latest_version_is_the_one_with_the_highest_number(registry):
+    assert registry.latest(BACKBONE, "object") is None
+    for version in range(1, 12):
+        registry.publish(signed(version))
+    registry.publish(signed(1, kind="style"))
+    found = open_prior(registry.latest(BACKBONE, "object"), public_key=KEY.public_key(), backbone=BACKBONE, width=4)
+    assert found.version == 11
+    assert registry.latest(BACKBONE, "style") == signed(1, kind="style")
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_versions_never_change_and_leave_no_gap(registry, version):
+    registry.publish(signed(1))
+    with pytest.raises(PriorError, match="expected 2"):
+        registry.publish(signed(version, people=10))
+    assert registry.latest(BACKBONE, "object") == signed(1)
+
+
+def test_what_is_no_prior_is_not_published(registry):
+    with pytest.raises(PriorError):
+        registry.publish(SignedPrior(payload=b"nothing", signature=bytes(64)))
+
+
+def test_a_second_process_finds_what_the_first_one_wrote(tmp_path):
+    url = f"sqlite:///{tmp_path / 'registry.db'}"
+    with Registry(url) as first, Registry(url) as second:
+        first.record_round(a_round())
+        first.publish(signed())
+        assert len(second.sums(BACKBONE, "object", BASIS)) == 1
+        assert second.latest(BACKBONE, "object") == signed()
+        with pytest.raises(PriorError):
+            second.publish(signed())
+
+
+def test_the_file_is_kept_through_a_power_cut(registry, tmp_path):
+    """WAL and synchronous=FULL: what was confirmed is on the disk."""
+    with registry._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    plain = sqlite3.connect(tmp_path / "registry.db")
+    assert plain.execute("SELECT count(*) FROM rounds").fetchone() == (0,)
+    plain.close()
+
+
+def test_a_url_nobody_understands_is_a_matter_of_configuration():
+    with pytest.raises(ConfigError, match="sqlite:///"):
+        Registry("registry.db")
+
+
+def test_bases_are_told_apart_by_shape_and_numbers():
+    shapes = {basis_fingerprint(basis) for basis in (np.zeros((2, 3)), np.zeros((3, 2)), np.full((2, 3), 1e-9))}
+    assert len(shapes) == 3
+    assert basis_fingerprint(BASIS) == basis_fingerprint(np.asfortranarray(BASIS))
