@@ -1,0 +1,129 @@
+"""What the operator sets for a run: Flower's run configuration, read once and checked."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, get_type_hints
+
+from common.errors import ConfigError
+from common.prior import KINDS, MAXIMUM_NORM, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
+_CLIENT_KEYS: Final = frozenset({"people-folder"})
+"""Keys of the same run configuration that are not for the server."""
+_BACKBONE: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """One run of the server app. In the run configuration names have dashes and tuples are comma-separated text."""
+
+    state_folder: Path
+    """Signing key and, unless `registry` says otherwise, the database."""
+    backbone: str
+    """SHA-256 of the backbone's weights, lower-case hex."""
+    public_basis: Path
+    """An .npy file: P, shape (width, dimensions), orthonormal columns."""
+    registry: str = ""
+    """SQLAlchemy URL; empty for SQLite in the state folder."""
+    kinds: tuple[Kind, ...] = ("object", "style")
+    rounds: int = 3
+    """Rounds of each kind; the run ends when all are done."""
+    minimum_people: int = 8
+    """Fewest contributions to a round: with fewer its sum is not kept."""
+    wave_size: tuple[int, ...] = ()
+    """How many must be ready for a round to start: one number for all kinds or one for each; none for the minimum."""
+    clip: float = 4.0
+    """C, in units of the embedding: a longer x = Pᵀδ is scaled down to it."""
+    max_directions: int = 16
+    """Most directions k of a cohort."""
+    cohorts: int = 2
+    """Most cohorts J."""
+    poll_seconds: float = 5.0
+    """Between one look at who is ready and the next."""
+    deadline_seconds: float = 60.0
+    """For the replies of one exchange."""
+    patience_seconds: float = 3600.0
+    """After so long without a round, a kind's round starts with those who are ready, if they are `minimum_people`;
+    if there is none to start, the run ends."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before anybody is asked anything."""
+        _check(_BACKBONE.fullmatch(self.backbone) is not None, "backbone", "64 hexadecimal digits", self.backbone)
+        known = bool(self.kinds) and set(self.kinds) <= set(KINDS) and len(set(self.kinds)) == len(self.kinds)
+        _check(known, "kinds", f"some of {','.join(KINDS)}", ",".join(self.kinds))
+        _check(self.minimum_people >= 2, "minimum-people", "at least 2", self.minimum_people)
+        wave = len(self.wave_size) in {0, 1, len(self.kinds)} and all(n >= self.minimum_people for n in self.wave_size)
+        _check(wave, "wave-size", "one number, or one for each kind, none below minimum-people", self.wave_size)
+        for name in ("rounds", "max_directions", "cohorts"):
+            _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
+        _check(math.isfinite(self.clip) and 0 < self.clip <= MAXIMUM_NORM, "clip", "above 0 and finite", self.clip)
+        for name in ("poll_seconds", "deadline_seconds", "patience_seconds"):
+            value = getattr(self, name)
+            _check(math.isfinite(value) and value > 0, name, "above 0 and finite", value)
+
+    @classmethod
+    def from_run_config(cls, found: Mapping[str, object]) -> Self:
+        """Read Flower's run configuration.
+
+        Raises:
+            ConfigError: a setting is missing, unknown, of another type or out of range.
+        """
+        types = get_type_hints(cls, include_extras=False)
+        known = {item.name.replace("_", "-"): item.name for item in fields(cls)}
+        unknown = sorted(set(found) - set(known) - _CLIENT_KEYS)
+        _check(not unknown, "run configuration", f"only {', '.join(sorted(known))}", ", ".join(unknown))
+        values = {known[key]: _read(key, types[known[key]], value) for key, value in found.items() if key in known}
+        for name in ("state_folder", "backbone", "public_basis"):
+            _check(values.get(name) not in {None, "", Path()}, name, "a value", "none")
+        return cls(**values)  # type: ignore[arg-type] # `_read` gave each its field's type
+
+    def to_run_config(self) -> dict[str, str | int | float]:
+        """Write these settings as Flower's run configuration."""
+        return {item.name.replace("_", "-"): _write(getattr(self, item.name)) for item in fields(self)}
+
+    @property
+    def registry_url(self) -> str:
+        """Where the registry is."""
+        return self.registry or f"sqlite:///{self.state_folder / 'registry.sqlite'}"
+
+    def wave(self, kind: Kind) -> int:
+        """Say how many must be ready for a round of this kind to start."""
+        if not self.wave_size:
+            return self.minimum_people
+        return self.wave_size[self.kinds.index(kind) if len(self.wave_size) > 1 else 0]
+
+
+def _read(key: str, form: object, value: object) -> object:
+    """Convert one value of the run configuration to its field's type."""
+    if form is float and type(value) in {int, float}:
+        return float(value)  # type: ignore[arg-type] # one of the two
+    if form in {int, str} and type(value) is form:
+        return value
+    if form is Path and isinstance(value, str):
+        return Path(value)
+    parts = [part.strip() for part in str(value).split(",") if part.strip()]
+    if form == tuple[Kind, ...] and isinstance(value, str):
+        return tuple(parts)
+    if form == tuple[int, ...] and type(value) in {int, str} and all(part.isdecimal() for part in parts):
+        return tuple(int(part) for part in parts)
+    message = f"{key} cannot be {value!r}: give it the type that the documentation of the run configuration states"
+    raise ConfigError(message)
+
+
+def _write(value: object) -> str | int | float:
+    if isinstance(value, (str, int, float)):
+        return value
+    return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
+
+
+def _check(holds: bool, name: str, expected: str, value: object) -> None:  # noqa: FBT001 - reads as a statement
+    if not holds:
+        message = f"{name.replace('_', '-')} must be {expected}, got {value}: mend the run configuration"
+        raise ConfigError(message)
