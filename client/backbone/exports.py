@@ -6,16 +6,21 @@ import contextlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from client.vault import Concept
 from common.errors import ConfigError
 
 FILE_NAME = "learned_embeds.safetensors"
 """What diffusers looks for in a folder (diffusers 0.42, `TEXT_INVERSION_NAME_SAFE`)."""
+
+Layout = Literal["diffusers", "a1111"]
+SUFFIXES: dict[Layout, str] = {"diffusers": ".safetensors", "a1111": ".pt"}
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST_NAME = 40
@@ -75,6 +80,38 @@ def write_a1111(path: Path, token_name: str, vectors: NDArray[np.float32], *, st
         "sd_checkpoint_name": None,
     }
     _replace(path, lambda draft: torch.save(content, draft))
+
+
+def export_concept(concept: Concept, path: Path, layout: Layout) -> Path:
+    """Write a concept as the other program wants it and return the file.
+
+    Args:
+        concept: from the vault.
+        path: the file, or a folder, in which the file gets the name that the program looks for.
+        layout: which program.
+
+    Raises:
+        ConfigError: the file's ending is not that layout's, or as for `write_embedding`.
+    """
+    suffix, usual = SUFFIXES[layout], FILE_NAME if layout == "diffusers" else f"{concept.name}.pt"
+    file = path if path.suffix and not path.is_dir() else path / usual
+    if file.suffix != suffix:
+        raise ConfigError(f"{path} does not end in {suffix}: that is what --format {layout} writes")
+    vectors = concept.token[None]
+    if layout == "a1111":
+        write_a1111(file, placeholder(concept.name), vectors, steps=concept.forwards)
+        return file
+    facts = {
+        "name": concept.name,
+        "kind": concept.kind,
+        "class_word": concept.class_word,
+        "backbone": concept.backbone,
+        "forwards": str(concept.forwards),
+        "loss": f"{concept.loss:.6f}",
+        "made_by": "shoal",
+    }
+    write_embedding(file, placeholder(concept.name), vectors, facts)
+    return file
 
 
 def _checked(vectors: NDArray[np.float32]) -> torch.Tensor:

@@ -1,0 +1,167 @@
+"""`shoal`: teach a concept from photos, draw with it, take it elsewhere, forget it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from platformdirs import user_data_path
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from client.unfinished import forget_unfinished
+from client.vault import Vault
+from common.errors import ShoalError
+
+app = typer.Typer(
+    name="shoal",
+    help="Teach an image model what is yours, on your own device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # it would print local variables: prompts and tokens
+)
+
+Home = Annotated[
+    Path,
+    typer.Option(envvar="SHOAL_HOME", help="Where concepts are kept.", default_factory=lambda: user_data_path("shoal")),
+]
+Model = Annotated[
+    str | None, typer.Option("--model", help="Folder or hub name of a Stable Diffusion model, else SHOAL_MODEL.")
+]
+Name = Annotated[str, typer.Argument(help="The concept's name, as in my-dog.")]
+
+
+@app.command()
+def learn(
+    photos: Annotated[list[Path], typer.Argument(help="A folder of photos, or photos.")],
+    *,
+    name: Annotated[str, typer.Option(help="What to call it: my-dog stands as <my-dog> in prompts.")],
+    class_word: Annotated[str, typer.Option("--class", help="What it is one of: dog. Not needed for a style.")] = "",
+    kind: Annotated[Literal["object", "style"], typer.Option(help="A thing, or a way of drawing.")] = "object",
+    model: Model = None,
+    forwards: Annotated[int | None, typer.Option(help="Forward passes to spend at most.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed and photos give the same token.")] = 0,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Learn by the published algorithm, to compare.")
+    ] = False,
+    home: Home,
+) -> None:
+    """Teach a concept from a handful of photos. Ctrl-C pauses; the same command goes on."""
+    quiet()
+    from client.lesson import Lesson, teach
+
+    lesson = Lesson(
+        photos=photos, name=name, class_word=class_word, kind=kind, forwards=forwards, seed=seed, published=reference
+    )
+    if not teach(lesson, model, home, Console()):
+        raise typer.Exit(130)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help='What to draw: "a <my-dog> on a beach".')],
+    *,
+    negative: Annotated[str, typer.Option(help="What not to draw.")] = "",
+    count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = 1,
+    seed: Annotated[int | None, typer.Option(help="Seed of the first picture. [default: a new one]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of denoising. [default: the model's]")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How strictly to follow. [default: the model's]")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 4,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the PNG files.")] = Path(),
+    model: Model = None,
+    home: Home,
+) -> None:
+    """Draw pictures from a prompt, with your concepts in it as <name>."""
+    quiet()
+    from client.backbone.folder import find_backbone, sampling
+    from client.generate import Request, add_concepts, load_pipeline, mentioned, write_pictures
+    from client.generate import generate as draw
+    from client.terminal import drawing_bar
+
+    folder, console = find_backbone(model), Console()
+    best = sampling(folder)
+    request = Request(
+        prompt=prompt,
+        negative=negative,
+        count=count,
+        seed=secrets.randbelow(2**31) if seed is None else seed,
+        steps=best.steps if steps is None else steps,
+        guidance=best.guidance if guidance is None else guidance,
+        batch=batch,
+    )
+    concepts = [Vault(home).concept(name) for name in mentioned(prompt)]
+    pipeline = load_pipeline(folder)
+    add_concepts(pipeline, folder, concepts)
+    with drawing_bar(console, request.count * request.steps) as progress:
+        pictures = draw(pipeline, request, progress)
+    for file in write_pictures(pictures, range(request.seed, request.seed + count), out):
+        console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def export(
+    name: Name,
+    path: Annotated[Path, typer.Argument(help="A folder, or a file ending in .safetensors or .pt.")],
+    *,
+    layout: Annotated[Literal["diffusers", "a1111"], typer.Option("--format", help="Who is to load it.")] = "diffusers",
+    home: Home,
+) -> None:
+    """Write a concept for diffusers and ComfyUI (safetensors) or AUTOMATIC1111 (.pt)."""
+    from client.backbone.exports import export_concept
+
+    file = export_concept(Vault(home).concept(name), path, layout)
+    Console().print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def concepts(*, home: Home) -> None:
+    """List what was taught."""
+    table = Table("name", "kind", "one of", "model", "forwards", "loss")
+    for concept in Vault(home).concepts():
+        numbers = (concept.backbone[:12], str(concept.forwards), f"{concept.loss:.4f}")
+        table.add_row(escape(concept.name), concept.kind, escape(concept.class_word), *numbers)
+    Console().print(table if table.row_count else "nothing yet: shoal learn PHOTOS --name my-dog --class dog")
+
+
+@app.command()
+def forget(
+    name: Name,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    home: Home,
+) -> None:
+    """Delete a concept and its checkpoints for good. Your photos stay where they are."""
+    vault = Vault(home)
+    vault.concept(name)
+    if not yes:
+        typer.confirm(f"Delete <{name}> for good?", abort=True)
+    vault.forget(name)
+    forget_unfinished(home, name)
+    Console().print(f"forgot <{name}>", markup=False)
+
+
+def quiet() -> None:
+    """Keep the model libraries from reporting to anyone and from filling the terminal."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from diffusers.utils import logging as diffusers_logging
+    from transformers.utils import logging as transformers_logging
+
+    for library in (diffusers_logging, transformers_logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `shoal`; whatever was foreseen ends in one line that says what to do, and exit code 1."""
+    try:
+        app(arguments)
+    except ShoalError as error:
+        Console(stderr=True).print(f"shoal: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from client.backbone.engine import fingerprint
+from client.cli import main
+from client.learn.search import Search
+from client.vault import Concept, Vault
+
+
+@pytest.fixture
+def home(tmp_path, tiny_backbone, monkeypatch):
+    monkeypatch.setenv("SHOAL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SHOAL_MODEL", str(tiny_backbone))
+    monkeypatch.setenv("COLUMNS", "120")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    for i in range(2):
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(folder / f"{i}.png")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    return folder
+
+
+@pytest.fixture
+def taught(home, tiny_backbone):
+    token = np.random.default_rng(2).normal(size=32).astype(np.float32)
+    concept = Concept(
+        name="my-dog",
+        kind="object",
+        class_word="dog",
+        backbone=fingerprint(tiny_backbone),
+        anchor=np.zeros(32, np.float32),
+        token=token,
+        loss=0.25,
+        forwards=120,
+    )
+    Vault(home).save_concept(concept)
+    return concept
+
+
+def run(capsys, *arguments):
+    """Run `shoal`; return its exit code and what it printed on both streams."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    told = capsys.readouterr()
+    return ended.value.code, " ".join(told.out.split()), " ".join(told.err.split())
+
+
+def learn(capsys, photos, *more, forwards=80):
+    return run(capsys, "learn", photos, "--name", "my-dog", "--class", "dog", "--forwards", forwards, *more)
+
+
+def test_a_folder_of_photos_becomes_a_concept(capsys, home, photos, tiny_backbone):
+    before = {file: file.read_bytes() for file in photos.iterdir()}
+    code, out, _ = learn(capsys, photos)
+    concept = Vault(home).concept("my-dog")
+    assert code == 0
+    assert "skipped broken.jpg: not a JPEG" in out
+    assert "learning from 2 photos" in out
+    assert "learned <my-dog> with" in out
+    assert (concept.kind, concept.class_word, concept.backbone) == ("object", "dog", fingerprint(tiny_backbone))
+    assert 0 < concept.forwards <= 80 + 2 * 16  # the validations under way when the budget ends
+    assert {file: file.read_bytes() for file in photos.iterdir()} == before
+    assert list((home / "learning").iterdir()) == []
+    code, _, err = learn(capsys, photos)
+    assert code == 1
+    assert "shoal forget my-dog" in err
+
+
+def test_the_published_algorithm_can_be_asked_for(capsys, home, photos):
+    code, out, _ = learn(capsys, photos, "--reference", forwards=30)
+    assert code == 0
+    assert Vault(home).concept("my-dog").forwards == 30
+    assert "learned <my-dog> with 30 forwards" in out
+
+
+def test_ctrl_c_pauses_and_the_same_command_goes_on_to_the_same_token(capsys, home, photos, monkeypatch):
+    learn(capsys, photos, forwards=400)
+    straight = Vault(home).concept("my-dog")
+    Vault(home).forget("my-dog")
+    step, steps = Search.step, 0
+
+    def interrupt_after_three(self, *arguments):
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, *arguments)
+
+    monkeypatch.setattr("client.learn.search.Search.step", interrupt_after_three)
+    code, out, _ = learn(capsys, photos, forwards=400)
+    assert code == 130
+    assert "the same command goes on from here" in out
+    assert Vault(home).concepts() == []
+    assert len(list((home / "learning").iterdir())) == 1
+    code, _, _ = learn(capsys, photos, forwards=400)
+    assert code == 0
+    assert (Vault(home).concept("my-dog").token == straight.token).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--name", "My Dog", "--class", "dog"], "as in my-dog"),
+        (["--name", "my-dog"], "--class dog"),
+        (["--name", "my-dog", "--class", "dog", "--forwards", "0"], "at least 1"),
+        (["--name", "my-dog", "--class", "dog", "--model", "/nowhere/at/all"], "--model"),
+    ],
+)
+def test_what_cannot_be_learned_ends_in_one_line(capsys, home, photos, arguments, told):
+    code, _, err = run(capsys, "learn", photos, *arguments)
+    assert code == 1
+    assert err.startswith("shoal: ")
+    assert told in err
+    assert "Traceback" not in err
+
+
+def test_no_usable_photo_names_every_file(capsys, home, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    code, _, err = learn(capsys, tmp_path / "bad.jpg")
+    assert code == 1
+    assert "bad.jpg: the file is empty" in err
+
+
+def test_generate_writes_pictures_with_a_concept(capsys, home, taught, tmp_path):
+    arguments = ["generate", "a <my-dog>", "-n", "2", "--seed", "5", "--steps", "2", "-o", tmp_path / "out"]
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["shoal-5.png", "shoal-6.png"]
+    assert Image.open(tmp_path / "out" / "shoal-5.png").info == {}  # no prompt in the file
+    assert "shoal-6.png" in out
+
+
+def test_generate_names_a_concept_that_was_never_taught(capsys, home, taught):
+    code, _, err = run(capsys, "generate", "a <my-cat>")
+    assert code == 1
+    assert "my-cat" in err
+
+
+@pytest.mark.parametrize(
+    ("path", "layout", "file"),
+    [
+        ("out", "diffusers", "out/learned_embeds.safetensors"),
+        ("out", "a1111", "out/my-dog.pt"),
+        ("a/dog.safetensors", "diffusers", "a/dog.safetensors"),
+        ("dog.pt", "a1111", "dog.pt"),
+    ],
+)
+def test_export_knows_what_each_program_looks_for(capsys, home, taught, tmp_path, path, layout, file):
+    code, out, _ = run(capsys, "export", "my-dog", tmp_path / path, "--format", layout)
+    assert code == 0
+    assert (tmp_path / file).is_file()
+    assert file in out
+
+
+def test_an_export_says_where_it_comes_from(capsys, home, taught, tmp_path):
+    run(capsys, "export", "my-dog", tmp_path)
+    with safe_open(tmp_path / "learned_embeds.safetensors", framework="np") as opened:
+        assert (opened.get_tensor("<my-dog>") == taught.token[None]).all()
+        assert opened.metadata()["backbone"] == taught.backbone
+        assert str(home) not in str(opened.metadata())
+
+
+def test_export_refuses_an_ending_that_the_program_would_not_read(capsys, home, taught, tmp_path):
+    code, _, err = run(capsys, "export", "my-dog", tmp_path / "dog.pt")
+    assert code == 1
+    assert ".safetensors" in err
+
+
+def test_concepts_are_listed_and_forgotten(capsys, home, taught):
+    (home / "learning").mkdir()
+    (home / "learning" / "my-dog.0123.safetensors").touch()
+    (home / "learning" / "my-dog-2.0123.safetensors").touch()
+    _, out, _ = run(capsys, "concepts")
+    assert "my-dog" in out
+    assert "120" in out
+    code, out, _ = run(capsys, "forget", "my-dog", "--yes")
+    assert (code, out) == (0, "forgot <my-dog>")
+    assert Vault(home).concepts() == []
+    assert [file.name for file in (home / "learning").iterdir()] == ["my-dog-2.0123.safetensors"]
+    code, _, err = run(capsys, "forget", "my-dog", "--yes")
+    assert code == 1
+    assert "there is no concept" in err
+    assert "nothing yet" in run(capsys, "concepts")[1]
