@@ -1,0 +1,48 @@
+"""``python -m simulations.benchmarks NAME [--full]``: run a benchmark, print it, write ``build/bench/NAME.json``.
+
+The exit code is 0 even where a bar fails: a benchmark measures, tests judge. A failed bar is printed loudly.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from common.errors import ShoalError
+from simulations.benchmarks.framework import show, write
+
+BENCHMARKS = {
+    "backbone": "do pictures of the Pictograms backbone show what their captions say",
+    "forwards": "forward passes to a set loss, with and without a prior",
+}
+
+
+def main(
+    name: Annotated[str, typer.Argument(help="; ".join(f"{n}: {what}" for n, what in BENCHMARKS.items()))],
+    full: Annotated[bool, typer.Option("--full", help="The long form, whose numbers are quoted.")] = False,  # noqa: FBT002 - typer
+    seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
+    model: Annotated[Path | None, typer.Option(help="A backbone's folder; sets SHOAL_MODEL.")] = None,
+    out: Annotated[Path, typer.Option(help="Where NAME.json goes.")] = Path("build/bench"),
+) -> None:
+    """Run one benchmark."""
+    console = Console()
+    if name not in BENCHMARKS:
+        raise typer.BadParameter(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
+    if model is not None:
+        os.environ["SHOAL_MODEL"] = str(model)
+    try:
+        report = import_module(f"simulations.benchmarks.{name}").run(full=full, seed=seed)
+    except ShoalError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    show(report, console)
+    console.print(f"  written to {write(report, out)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
