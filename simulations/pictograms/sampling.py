@@ -44,7 +44,7 @@ def load_pipeline(folder: Path) -> Any:  # noqa: ANN401 - diffusers' pipelines a
     if not (folder / "model_index.json").exists():
         raise BackboneError(f"no diffusers pipeline in {folder}: set SHOAL_MODEL to a folder with model_index.json")
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, safety_checker=None, torch_dtype=torch.float32
+        folder, local_files_only=True, use_safetensors=True, safety_checker=None, dtype=torch.float32
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

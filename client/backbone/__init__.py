@@ -1,0 +1,1 @@
+"""The frozen diffusion model: loading, quantization, latents, losses of candidate tokens."""

@@ -1,0 +1,212 @@
+"""The one thing a learner needs of a diffusion model: the losses of candidate tokens on a batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from client.backbone.latents import Batch, Latents
+from client.backbone.quantization import frozen
+from common.errors import BackboneError
+
+PLACEHOLDER = "<concept>"
+TEMPLATES = {
+    "object": ("a photo of a {}",),
+    "style": ("a picture in the style of {}",),
+    "taste": ("a picture, {}",),
+}
+"""Prompts of a learning, by kind; a backbone's folder may bring its own in ``shoal.json``."""
+
+ROWS_AT_ONCE = 32
+"""Rows (candidates times draws) of one U-Net call; more are cut into slices to bound the memory."""
+
+
+class Engine(Protocol):
+    """A frozen backbone that scores candidate tokens."""
+
+    width: int
+    """Width d of a token vector."""
+    pixel_size: int
+    """Side of the pictures it was made for, in pixels."""
+    fingerprint: str
+    """SHA-256 of the weights, in hexadecimal: which model a token belongs to."""
+
+    def anchor(self, word: str) -> Tensor:
+        """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
+        ...
+
+    def vocabulary(self) -> Tensor:
+        """Return the table of token embeddings, shape (V, d)."""
+        ...
+
+    def templates(self, kind: str) -> int:
+        """Return how many prompts a kind of concept has."""
+        ...
+
+    def encode(self, pixels: NDArray[Any]) -> Latents:
+        """Encode photos, uint8 of shape (photos, side, side, 3), once and for all."""
+        ...
+
+    def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return each candidate's mean denoising loss on the batch, shape (candidates,)."""
+        ...
+
+
+class _Vocabulary(nn.Module):
+    """A token embedding table with candidates appended: row V + i is candidate i."""
+
+    def __init__(self, table: nn.Embedding) -> None:
+        super().__init__()
+        self.table = table
+        self.candidates = torch.zeros(0, table.embedding_dim)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        size = self.table.num_embeddings
+        known: Tensor = self.table(ids.clamp(max=size - 1))
+        if len(self.candidates) == 0:
+            return known
+        chosen = self.candidates[(ids - size).clamp(min=0)]
+        return torch.where((ids >= size)[..., None], chosen, known)
+
+
+class TorchEngine:
+    """A `StableDiffusionPipeline` folder run by PyTorch, int8 weights by optimum-quanto, one U-Net batch a call."""
+
+    def __init__(self, folder: Path, *, device: str = "cpu", int8: bool = True) -> None:
+        """Load text encoder, U-Net, VAE and noise schedule from ``folder``, safetensors only.
+
+        Raises:
+            BackboneError: the folder holds no such pipeline.
+        """
+        self.folder, self.device = folder, device
+        try:
+            self._load(int8=int8)
+        except (OSError, ValueError, KeyError) as error:
+            raise BackboneError(
+                f"{folder} is not a Stable Diffusion folder that can be used ({type(error).__name__}): "
+                "name a local folder with unet/, vae/, text_encoder/, tokenizer/ and scheduler/ in safetensors"
+            ) from error
+        self.width = int(self._text.config.hidden_size)
+        self.pixel_size = int(self._unet.config.sample_size) * self._factor
+        self.fingerprint = fingerprint(folder)
+
+    def _load(self, *, int8: bool) -> None:
+        options = {"torch_dtype": torch.float32, "use_safetensors": True}
+        unet = UNet2DConditionModel.from_pretrained(self.folder, subfolder="unet", **options)
+        text = CLIPTextModel.from_pretrained(
+            self.folder, subfolder="text_encoder", dtype=torch.float32, use_safetensors=True
+        )
+        config = AutoencoderKL.load_config(self.folder, subfolder="vae")
+        self._factor = 2 ** (len(config["block_out_channels"]) - 1)
+        self._tokenizer = CLIPTokenizer.from_pretrained(self.folder, subfolder="tokenizer")
+        self._schedule = DDPMScheduler.from_pretrained(self.folder, subfolder="scheduler")
+        self._unet = frozen(unet, int8=int8).to(self.device)
+        self._table = _Vocabulary(frozen(text.get_input_embeddings(), int8=False)).to(self.device)
+        self._text = frozen(text, int8=int8).to(self.device)
+        self._text.set_input_embeddings(self._table)
+        chosen = self.folder / "shoal.json"
+        self._templates = {**TEMPLATES, **(json.loads(chosen.read_text())["templates"] if chosen.exists() else {})}
+
+    def anchor(self, word: str) -> Tensor:
+        """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
+        ids = self._tokenizer(word, add_special_tokens=False).input_ids
+        if not ids:
+            return torch.zeros(self.width)
+        return self.vocabulary()[ids].mean(dim=0)
+
+    def vocabulary(self) -> Tensor:
+        """Return the table of token embeddings, shape (V, d)."""
+        return self._table.table.weight.detach().float().cpu()
+
+    def templates(self, kind: str) -> int:
+        """Return how many prompts a kind of concept has."""
+        return len(self._templates[kind])
+
+    @torch.inference_mode()
+    def encode(self, pixels: NDArray[Any]) -> Latents:
+        """Encode photos once; the VAE is loaded for this and let go (it stays in floating point: it is small)."""
+        vae = AutoencoderKL.from_pretrained(
+            self.folder, subfolder="vae", torch_dtype=torch.float32, use_safetensors=True
+        )
+        vae = frozen(vae, int8=False).to(self.device)
+        rows = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+        posteriors = [vae.encode(row[None].to(self.device)).latent_dist for row in rows]
+        scale = vae.config.scaling_factor
+        return Latents(
+            mean=torch.cat([p.mean for p in posteriors]).cpu() * scale,
+            spread=torch.cat([p.std for p in posteriors]).cpu() * scale,
+        )
+
+    @torch.inference_mode()
+    def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return each candidate's mean denoising loss on the batch, shape (candidates,).
+
+        Every candidate meets the same latents, noise and timesteps; all rows go through the U-Net together,
+        in slices of whole candidates when there are more than `ROWS_AT_ONCE`.
+        """
+        at_once = max(1, ROWS_AT_ONCE // len(batch))
+        return torch.cat([self.losses_with_graph(part, batch, kind) for part in candidates.split(at_once)])
+
+    def losses_with_graph(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Score without slices and outside inference mode, so that the benchmarks' yardstick can differentiate."""
+        count, draws = len(candidates), len(batch)
+        states = self._states(candidates, batch.templates, kind)
+        latents, noise, steps = (x.to(self.device) for x in (batch.latents, batch.noise, batch.timesteps))
+        noisy = self._schedule.add_noise(latents, noise, steps)
+        target = noise
+        if self._schedule.config.prediction_type == "v_prediction":
+            target = self._schedule.get_velocity(latents, noise, steps)
+        output = self._unet(noisy.repeat(count, 1, 1, 1), steps.repeat(count), states, return_dict=False)[0]
+        errors = functional.mse_loss(output, target.repeat(count, 1, 1, 1), reduction="none")
+        return errors.mean(dim=(1, 2, 3)).view(count, draws).mean(dim=1).cpu()
+
+    def _states(self, candidates: Tensor, templates: Tensor, kind: str) -> Tensor:
+        """Return text states of shape (candidates * draws, length, width): each template once per candidate."""
+        self._table.candidates = candidates.to(self.device, torch.float32)
+        used, places = templates.unique(return_inverse=True)
+        ids = torch.stack([self._prompt(self._templates[kind][t]) for t in used.tolist()])
+        marks = ids == -1
+        offset = self._table.table.num_embeddings + torch.arange(len(candidates))[:, None, None]
+        rows = torch.where(marks, offset, ids).flatten(0, 1).to(self.device)
+        states: Tensor = self._text(rows).last_hidden_state
+        self._table.candidates = candidates[:0].to(self.device)
+        return states.view(len(candidates), len(used), *states.shape[1:])[:, places].flatten(0, 1)
+
+    def _prompt(self, template: str) -> Tensor:
+        """Return padded token ids, shape (length,), with -1 where the learned token stands."""
+        before, after = (part.strip() for part in template.split("{}"))
+        tokenizer = self._tokenizer
+        body = [
+            *tokenizer(before, add_special_tokens=False).input_ids,
+            -1,
+            *tokenizer(after, add_special_tokens=False).input_ids,
+        ]
+        length = tokenizer.model_max_length
+        ids = [tokenizer.bos_token_id, *body[: length - 2], tokenizer.eos_token_id]
+        return torch.tensor(ids + [tokenizer.pad_token_id] * (length - len(ids)))
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 over the weights and the noise schedule of a pipeline's folder.
+
+    Raises:
+        BackboneError: there are no safetensors in it.
+    """
+    files = sorted([*folder.glob("*/*.safetensors"), *folder.glob("scheduler/*.json")])
+    if not any(file.suffix == ".safetensors" for file in files):
+        raise BackboneError(f"{folder} holds no safetensors: convert the model, pickles are never loaded")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(folder).as_posix().encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,107 @@
+"""One forward-only descent: Adam on central differences in whitened coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from client.backbone.engine import Engine
+from client.backbone.latents import Latents, draw_batch
+from client.learn.estimator import central_difference
+from client.learn.settings import Settings
+from client.learn.subspace import Shape, low_variance_directions, without
+
+AVERAGED = 0.8
+"""Decay of the iterates' running mean (Polyak & Juditsky 1992), which is what gets scored and kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What every part of a learning needs: the model, the photos as latents, the kind, the settings."""
+
+    engine: Engine
+    latents: Latents
+    kind: str
+    settings: Settings
+
+
+@dataclass(slots=True, kw_only=True)
+class Descent:
+    """A place in whitened coordinates with Adam's moments and the places it came through.
+
+    Coordinates and what they mean are the `Shape`'s: with a prior, directions are drawn from its covariance.
+    """
+
+    shape: Shape
+    place: Tensor
+    mean: Tensor = field(init=False)
+    first: Tensor = field(init=False)
+    second: Tensor = field(init=False)
+    history: Tensor = field(init=False)
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin with moments of zero and an empty history."""
+        self.mean = self.place.clone()
+        self.first, self.second = torch.zeros_like(self.place), torch.zeros_like(self.place)
+        self.history = self.place.new_zeros(0, len(self.place))
+
+    @property
+    def token(self) -> Tensor:
+        """The token, shape (d,), of the running mean of places."""
+        return self.shape.token(self.mean)
+
+    def step(self, task: Task, generator: torch.Generator, progress: float) -> float:
+        """Take one step in place; return the mean loss of its candidates.
+
+        ``progress`` in [0, 1] is the share of the budget spent: the rate falls linearly to a tenth.
+        """
+        settings = task.settings
+        templates = task.engine.templates(task.kind)
+        batch = draw_batch(task.latents, settings.draws, settings.timesteps, templates, generator)
+        directions = torch.randn(settings.directions, len(self.place), generator=generator)
+
+        def losses(places: Tensor) -> Tensor:
+            return task.engine.losses(self.shape.token(places), batch, task.kind)
+
+        gradient, loss = central_difference(losses, self.place, directions, settings.step)
+        self._descend(self._denoised(gradient, settings), settings.rate * (1 - 0.9 * progress))
+        self._remember(settings.history)
+        return loss
+
+    def _denoised(self, gradient: Tensor, settings: Settings) -> Tensor:
+        """Project out what the history calls noise, once it is full (Subspace Gradient)."""
+        if settings.history == 0 or len(self.history) < settings.history:
+            return gradient
+        return without(gradient, low_variance_directions(self.history, settings.noise_share, standardize=False))
+
+    def _descend(self, gradient: Tensor, rate: float) -> None:
+        """Adam (Kingma & Ba 2015) with one second moment for all axes: whitening has made them alike."""
+        self.count += 1
+        self.first = 0.9 * self.first + 0.1 * gradient
+        self.second = 0.98 * self.second + 0.02 * gradient.square().mean()
+        first = self.first / (1 - 0.9**self.count)
+        second = self.second / (1 - 0.98**self.count)
+        self.place = self.place - rate * first / (second.sqrt() + 1e-12)
+        self.mean = AVERAGED * self.mean + (1 - AVERAGED) * self.place
+
+    def _remember(self, length: int) -> None:
+        if length:
+            self.history = torch.cat([self.history, self.place[None]])[-length:]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all state that a step needs or changes."""
+        names = ("place", "mean", "first", "second", "history")
+        return {"origin": self.shape.origin, "axes": self.shape.axes} | {n: getattr(self, n) for n in names}
+
+    @classmethod
+    def restored(cls, tensors: dict[str, Tensor], count: int) -> Descent:
+        """Rebuild a descent from `tensors` and its step count."""
+        shape = Shape(origin=tensors["origin"], axes=tensors["axes"])
+        descent = cls(shape=shape, place=tensors["place"])
+        for name in ("mean", "first", "second", "history"):
+            setattr(descent, name, tensors[name])
+        descent.count = count
+        return descent

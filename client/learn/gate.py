@@ -1,0 +1,83 @@
+"""Whether, and where, a prior helps: decided on the person's own photos, at a bounded price.
+
+The device scores the anchor and each cohort's mean on common draws (cohort by evidence), then lets the best
+cohort and the search without a prior race for a few steps, and goes on with whichever is ahead. What loses has
+cost at most ``settings.overhead`` of the budget (no regret). Which one won stays on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from client.backbone.latents import Batch
+from client.learn.descent import Descent, Task
+from client.learn.subspace import cohort_shape, isotropic
+from common.prior import Prior
+
+FREE_SPREAD = 1.0
+"""Spread of a search without a prior, in standard deviations of the vocabulary's entries."""
+
+REACH = 0.25
+"""Spread outside a cohort's directions, as a share of a free search's: smaller, never none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where a search begins: its descent, its name, its loss there, and what finding out cost."""
+
+    descent: Descent
+    name: str
+    anchor_loss: float
+    forwards: int
+
+
+def free_spread(task: Task) -> float:
+    """Return the spread of a free search in units of the embedding, from the public vocabulary alone."""
+    return FREE_SPREAD * float(task.engine.vocabulary().std())
+
+
+def free(task: Task, anchor: Tensor) -> Descent:
+    """Return the search as it is without a prior."""
+    return Descent(shape=isotropic(anchor, free_spread(task)), place=torch.zeros_like(anchor))
+
+
+def choose_start(
+    task: Task, anchor: Tensor, prior: Prior | None, validation: Batch, generator: torch.Generator
+) -> Start:
+    """Score, race, choose; never for more than the settings' share of the budget on what is not used."""
+    alone = free(task, anchor)
+    if prior is None:
+        loss = task.engine.losses(anchor[None], validation, task.kind)
+        return Start(descent=alone, name="anchor", anchor_loss=float(loss), forwards=len(validation))
+    reach = REACH * free_spread(task)
+    shapes = [cohort_shape(prior, cohort, anchor, reach) for cohort in prior.cohorts]
+    starts = torch.stack([anchor, *(shape.origin for shape in shapes)])
+    losses = task.engine.losses(starts, validation, task.kind)
+    spent = len(starts) * len(validation)
+    best = int(losses[1:].argmin())
+    guided = Descent(shape=shapes[best], place=torch.zeros_like(anchor))
+    arms = [(alone, "anchor"), (guided, f"cohort {best}")]
+    steps = _race_steps(task, len(validation), spent)
+    scores = losses[[0, best + 1]].tolist()
+    if steps:
+        scores = [_run(task, arm, validation, generator, steps) for arm, _ in arms]
+        spent += 2 * (steps * task.settings.forwards_of_step + len(validation))
+    winner, name = arms[0] if scores[0] <= scores[1] else arms[1]
+    return Start(descent=winner, name=name, anchor_loss=float(losses[0]), forwards=spent)
+
+
+def _race_steps(task: Task, validation: int, spent: int) -> int:
+    """Return how many steps the race may take: one arm's steps and all scoring are the overhead."""
+    left = task.settings.overhead * task.settings.forwards - spent - validation
+    return max(0, min(8, int(left // task.settings.forwards_of_step)))
+
+
+def _run(task: Task, arm: Descent, validation: Batch, generator: torch.Generator, steps: int) -> float:
+    """Run one arm on the same draws as the other and score it."""
+    own = torch.Generator().manual_seed(generator.initial_seed() + 1)
+    for _ in range(steps):
+        arm.step(task, own, 0.0)
+    return float(task.engine.losses(arm.token[None], validation, task.kind))

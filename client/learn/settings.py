@@ -1,0 +1,91 @@
+"""How a learning goes: what may be set, what it reports, what it yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`[learn]` in shoal.toml. The defaults are what measured best on Pictograms (docs/learning.md)."""
+
+    forwards: int = 1500
+    """Budget: U-Net forward passes (one candidate on one draw each), everything counted."""
+    directions: int = 4
+    """Pairs of perturbations a step (central differences)."""
+    draws: int = 1
+    """Draws of photo, noise and timestep that a step's candidates share."""
+    step: float = 0.3
+    """μ, in units of the spread expected along an axis."""
+    rate: float = 0.15
+    """Adam's rate at the start, in the same units; it falls linearly to a tenth."""
+    timesteps: tuple[int, int] = (500, 900)
+    """[T_L, T_U) of Partial Uniform Timestep Sampling."""
+    validation: int = 16
+    """Draws of the fixed validation set."""
+    patience: int = 5
+    """Validations without improvement after which the search ends."""
+    tolerance: float = 0.002
+    """Share by which a loss must fall to count as an improvement."""
+    overhead: float = 0.05
+    """Most that asking whether a prior helps may cost, as a share of the budget."""
+    history: int = 32
+    """Tokens that Subspace Gradient looks back on; 0 turns it off."""
+    noise_share: float = 1e-3
+    """ν, the share of their variance taken for noise."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run."""
+        positive = ("directions", "draws", "step", "rate", "validation", "patience")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"learn.{name} must be > 0, got {getattr(self, name)}")
+        low, high = self.timesteps
+        if not 0 <= low < high <= 1000:
+            raise ConfigError(f"learn.timesteps must be 0 <= low < high <= 1000, got {self.timesteps}")
+        if self.forwards < 4 * self.validation:
+            raise ConfigError(
+                f"learn.forwards must be at least {4 * self.validation} (four validations), got {self.forwards}"
+            )
+
+    @property
+    def forwards_of_step(self) -> int:
+        """Forward passes of one step: a pair for each direction on each draw."""
+        return 2 * self.directions * self.draws
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a learning stands, for a bar on a screen."""
+
+    forwards: int
+    total_forwards: int
+    loss: float
+    """Best validation loss so far."""
+    message: str
+
+
+Reason = Literal["plateau", "budget", "paused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What came out of a learning, or where it was paused."""
+
+    token: NDArray[np.float32]
+    anchor: NDArray[np.float32]
+    start_loss: float
+    loss: float
+    forwards: int
+    reason: Reason
+    start: str
+    """Where the search began: ``anchor`` or ``cohort 0``, ...; stays on the device."""
+    history: tuple[tuple[int, float], ...]
+    """(forwards, validation loss) over time."""

@@ -1,0 +1,79 @@
+"""Simulated people and the pictures on their devices: objects and styles that the backbone never saw."""
+
+from __future__ import annotations
+
+import random
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.errors import ConfigError
+
+ARCHIVE = Path(__file__).with_name("data") / "held-out.zip"
+"""Held-out pictures, packed by `simulations.pictograms.fixtures`; licences in NOTICE."""
+
+PICTURES = (4, 6)
+"""Fewest and most pictures of a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """One simulated person: what they teach and which pictures they have of it."""
+
+    number: int
+    kind: Literal["object", "style"]
+    subject: str
+    """What the pictures show, for reports; the learner is never told."""
+    class_word: str
+    pictures: tuple[str, ...]
+    """Members of the archive."""
+
+
+def _subjects(members: list[str]) -> dict[tuple[str, str], list[str]]:
+    """Group an archive's objects by (class word, name)."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for member in members:
+        kind, *rest = member.split("/")
+        if kind == "object":
+            found.setdefault((rest[0], rest[1]), []).append(member)
+    return found
+
+
+def people(objects: int, styles: int, seed: int, archive: Path = ARCHIVE) -> list[Person]:
+    """Draw people without replacement of subjects: first those with an object, then those with a style.
+
+    People with a style share it (there is one held-out set) and differ in the pictures they own.
+
+    Raises:
+        ConfigError: more people are asked for than there are subjects or pictures.
+    """
+    with zipfile.ZipFile(archive) as file:
+        members = sorted(file.namelist())
+    chooser = random.Random(seed)  # noqa: S311 - a reproducible choice of pictures, no secret
+    subjects = {k: v for k, v in _subjects(members).items() if len(v) >= PICTURES[0]}
+    owned = [m for m in members if m.startswith("style/")]
+    chooser.shuffle(owned)
+    if objects > len(subjects) or styles * PICTURES[1] > len(owned):
+        raise ConfigError(
+            f"{objects} objects and {styles} styles were asked for; there are {len(subjects)} objects and pictures "
+            f"for {len(owned) // PICTURES[1]} people with a style: ask for fewer"
+        )
+    found: list[Person] = []
+    for (word, name), pictures in chooser.sample(sorted(subjects.items()), objects):
+        count = min(len(pictures), chooser.randint(*PICTURES))
+        chosen = tuple(sorted(chooser.sample(pictures, count)))
+        found.append(Person(number=len(found), kind="object", subject=name, class_word=word, pictures=chosen))
+    for _ in range(styles):
+        chosen = tuple(sorted(owned.pop() for _ in range(chooser.randint(*PICTURES))))
+        found.append(Person(number=len(found), kind="style", subject="vintage", class_word="", pictures=chosen))
+    return found
+
+
+def write_pictures(person: Person, folder: Path, archive: Path = ARCHIVE) -> Path:
+    """Put a person's pictures as ordinary files into ``folder`` and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive) as file:
+        for i, member in enumerate(person.pictures):
+            (folder / f"{i:02}.png").write_bytes(file.read(member))
+    return folder

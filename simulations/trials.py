@@ -1,0 +1,119 @@
+"""Forwards to target: how many forward passes a search needs on one person's pictures.
+
+Target: the loss that reaches 80 % of the improvement which gradient-based textual inversion attains on the same
+pictures, both measured on one fixed set of draws that no search sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from client.backbone.engine import Engine, TorchEngine
+from client.backbone.latents import Batch, Latents, draw_batch
+from client.learn.estimator import Losses
+from client.learn.reference import ReferenceSettings, reference_search
+from client.learn.search import learn
+from client.learn.settings import Learned, Settings
+from common.prior import Prior
+from simulations.benchmarks.gradient import GradientSettings, gradient_inversion
+
+SHARE = 0.8
+"""Share of the gradient's improvement that counts as reached."""
+
+DRAWS = 64
+"""Draws of the evaluation set, stratified over the timesteps that the search uses."""
+
+SPACING = 1.15
+"""Ratio between the forwards at which a search's token is measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a search must reach on one person's pictures."""
+
+    evaluation: Batch
+    anchor_loss: float
+    gradient_loss: float
+    gradient_token: Tensor
+
+    @property
+    def loss(self) -> float:
+        """The target loss."""
+        return self.anchor_loss - SHARE * (self.anchor_loss - self.gradient_loss)
+
+
+@dataclass(slots=True)
+class Course:
+    """Measures a search's token now and then, on the evaluation set, at nobody's expense."""
+
+    engine: Engine
+    target: Target
+    kind: str
+    points: list[tuple[int, float]] = field(default_factory=list)
+    tokens: list[Tensor] = field(default_factory=list)
+    next_at: float = 0.0
+
+    def watch(self, forwards: int, token: Tensor) -> None:
+        """Measure if it is time."""
+        if forwards < self.next_at:
+            return
+        self.next_at = max(forwards + 8, forwards * SPACING)
+        loss = float(self.engine.losses(token[None], self.target.evaluation, self.kind))
+        self.points.append((forwards, loss))
+        self.tokens.append(token.clone())
+
+    @property
+    def reached(self) -> int | None:
+        """Forwards at which the target was first met, or None."""
+        return next((forwards for forwards, loss in self.points if loss <= self.target.loss), None)
+
+
+@torch.inference_mode(mode=False)
+def target_of(yardstick: TorchEngine, engine: Engine, latents: Latents, anchor: Tensor, kind: str, seed: int) -> Target:
+    """Run the gradient's yardstick in floating point and measure it on the engine that searches use."""
+    settings = GradientSettings()
+    token = gradient_inversion(yardstick, latents, anchor, kind, settings, seed)
+    generator = torch.Generator().manual_seed(10_000 + seed)
+    evaluation = draw_batch(latents, DRAWS, settings.timesteps, engine.templates(kind), generator, stratified=True)
+    start, end = engine.losses(torch.stack([anchor, token]), evaluation, kind).tolist()
+    return Target(evaluation=evaluation, anchor_loss=start, gradient_loss=end, gradient_token=token)
+
+
+def ours(
+    engine: Engine,
+    latents: Latents,
+    class_word: str,
+    kind: str,
+    target: Target,
+    settings: Settings,
+    prior: Prior | None,
+) -> tuple[Course, Learned]:
+    """Run our search and measure its course."""
+    course = Course(engine, target, kind)
+    result = learn(
+        engine, latents, kind=kind, class_word=class_word, settings=settings, prior=prior, watch=course.watch
+    )
+    return course, result
+
+
+def reference(
+    engine: Engine, latents: Latents, class_word: str, kind: str, target: Target, budget: int, seed: int
+) -> Course:
+    """Run the published algorithm until it meets the target or spends the budget."""
+    course = Course(engine, target, kind)
+    generator = torch.Generator().manual_seed(seed)
+    settings = ReferenceSettings()
+
+    def next_losses() -> Losses:
+        batch = draw_batch(latents, 1, settings.timesteps, engine.templates(kind), generator)
+        return lambda candidates: engine.losses(candidates, batch, kind)
+
+    anchor = engine.anchor(class_word)
+    for forwards, token in reference_search(anchor, next_losses, settings, generator):
+        course.watch(forwards, token)
+        if forwards >= budget or course.reached is not None:
+            return course
+    raise AssertionError  # pragma: no cover - the search has no end of its own

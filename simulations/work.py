@@ -1,0 +1,165 @@
+"""What a worker process of a demo does: one person's learning, or one newcomer's comparison."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from client.backbone.engine import TorchEngine
+from client.backbone.latents import Latents
+from client.federation import current_prior
+from client.learn.search import learn
+from client.learn.settings import Settings
+from client.photos import load_photos
+from client.vault import Concept, Vault
+from simulations.population import Person
+from simulations.trials import Course, Target, ours, reference, target_of
+
+NAME = "mine"
+"""What every simulated person calls their concept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Where things are and how hard to try; the same for every worker."""
+
+    model: Path
+    people: Path
+    """Folder of the people's state folders, one a number."""
+    settings: Settings
+    reference_budget: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One newcomer's searches with and without the prior, beside the baselines."""
+
+    person: Person
+    photos: Path
+    anchor_loss: float
+    gradient_loss: float
+    target: float
+    forwards: dict[str, int | None]
+    """Forwards to target by search; None where the target was not met within the budget."""
+    curves: dict[str, list[tuple[int, float]]]
+    tokens: dict[str, list[NDArray[np.float32]]]
+    """Anchor, a token on the way, and the last one, by search."""
+    start: str
+    seconds: float
+    memory: float
+
+    @property
+    def label(self) -> str:
+        """How a report names this newcomer."""
+        return f"{self.person.subject} ({self.person.number})"
+
+
+_engines: dict[tuple[Path, bool], TorchEngine] = {}
+
+
+def _engine(model: Path, *, int8: bool) -> TorchEngine:
+    """Load a backbone once a process."""
+    torch.set_num_threads(1)
+    if (model, int8) not in _engines:
+        _engines[model, int8] = TorchEngine(model, int8=int8)
+    return _engines[model, int8]
+
+
+def peak_memory_mb() -> float:
+    """Return this process's largest resident set, in MB of 10^6 bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def _latents(engine: TorchEngine, job: Job, person: Person) -> Latents:
+    photos, refused = load_photos(job.people / str(person.number) / "photos", engine.pixel_size)
+    if refused:
+        raise ValueError(f"the pictures of person {person.number} could not be read: {refused}")
+    return engine.encode(np.stack([photo.pixels for photo in photos]))
+
+
+def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:
+    """Learn a person's concept with the prior in their vault, and leave it there for the next round."""
+    begun = time.monotonic()
+    engine = _engine(job.model, int8=True)
+    folder = job.people / str(person.number)
+    prior = current_prior(folder, engine.fingerprint, person.kind)
+    result = learn(
+        engine,
+        _latents(engine, job, person),
+        kind=person.kind,
+        class_word=person.class_word,
+        settings=replace(job.settings, seed=person.number),
+        prior=prior,
+        checkpoint=folder / "learning.safetensors",
+    )
+    concept = Concept(
+        name=NAME,
+        kind=person.kind,
+        class_word=person.class_word,
+        backbone=engine.fingerprint,
+        anchor=result.anchor,
+        token=result.token,
+        loss=result.loss,
+        forwards=result.forwards,
+    )
+    with Vault(folder) as vault:
+        vault.save_concept(concept)
+    return {
+        "person": person.number,
+        "forwards": result.forwards,
+        "start_loss": result.start_loss,
+        "loss": result.loss,
+        "reason": result.reason,
+        "start": result.start,
+        "prior_version": prior.version if prior else 0,
+        "seconds": time.monotonic() - begun,
+        "memory": peak_memory_mb(),
+    }
+
+
+def compare(job: Job, person: Person) -> Comparison:
+    """Let a newcomer learn with and without the prior and by the published algorithm, from the same seed."""
+    begun = time.monotonic()
+    engine = _engine(job.model, int8=True)
+    latents = _latents(engine, job, person)
+    anchor = engine.anchor(person.class_word)
+    yardstick = _engine(job.model, int8=False)
+    target = target_of(yardstick, engine, latents, anchor, person.kind, person.number)
+    prior = current_prior(job.people / str(person.number), engine.fingerprint, person.kind)
+    settings = replace(job.settings, seed=person.number)
+    word, kind = person.class_word, person.kind
+    without, _ = ours(engine, latents, word, kind, target, settings, None)
+    guided, learned = ours(engine, latents, word, kind, target, settings, prior)
+    published = reference(engine, latents, word, kind, target, job.reference_budget, person.number)
+    courses = {"with_prior": guided, "without_prior": without, "zoodip_reference": published}
+    return Comparison(
+        person=person,
+        photos=job.people / str(person.number) / "photos",
+        anchor_loss=target.anchor_loss,
+        gradient_loss=target.gradient_loss,
+        target=target.loss,
+        forwards={name: course.reached for name, course in courses.items()},
+        curves={name: course.points for name, course in courses.items()},
+        tokens=_stages(anchor.numpy(), courses, target),
+        start=learned.start,
+        seconds=time.monotonic() - begun,
+        memory=peak_memory_mb(),
+    )
+
+
+def _stages(
+    anchor: NDArray[np.float32], courses: dict[str, Course], target: Target
+) -> dict[str, list[NDArray[np.float32]]]:
+    """Pick the tokens to draw: before, while, after; and the yardstick's."""
+    stages = {
+        name: [anchor, course.tokens[len(course.tokens) // 2].numpy(), course.tokens[-1].numpy()]
+        for name, course in courses.items()
+    }
+    return stages | {"gradient": [target.gradient_token.numpy()]}

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from client.learn.checkpoint import CheckpointError
+from client.learn.search import LossError, learn
+from client.learn.settings import Settings
+from common.errors import ConfigError
+from common.prior import Cohort, Prior
+
+SETTINGS = Settings(forwards=1200, seed=7)
+
+
+def a_prior(bowl, towards, *, spread=0.1):
+    """A prior over six public dimensions whose mean is the projection of ``towards``."""
+    basis, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(bowl.width, 6)))
+    cohort = Cohort(
+        weight=1.0,
+        mean=basis.T @ towards,
+        basis=np.eye(6)[:, :3],
+        spectrum=np.full(3, spread),
+        residual=1e-3,
+    )
+    return Prior(
+        backbone=bowl.fingerprint, kind="object", version=1, people=20, rounds=("r",), public_basis=basis,
+        cohorts=(cohort,), created="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+
+
+def run(bowl, latents, settings=SETTINGS, **rest):
+    return learn(bowl, latents, kind="object", class_word="dog", settings=settings, **rest)
+
+
+def test_a_search_comes_close_to_the_hidden_token(bowl, latents):
+    result = run(bowl, latents)
+    assert result.loss < 0.05 + 0.15 * (result.start_loss - 0.05)
+    assert result.start == "anchor"
+
+
+def test_every_forward_is_counted_and_the_budget_is_kept(bowl, latents):
+    result = run(bowl, latents)
+    assert result.forwards == bowl.forwards
+    assert result.forwards <= SETTINGS.forwards + SETTINGS.validation
+
+
+def test_a_good_prior_saves_forwards(bowl, latents):
+    towards = (bowl.hidden - bowl.anchor("dog")).numpy()
+    courses = {}
+    for name, prior in (("alone", None), ("guided", a_prior(bowl, towards))):
+        seen = []
+        run(bowl, latents, prior=prior, watch=lambda f, t, seen=seen: seen.append((f, float((t - bowl.hidden).norm()))))
+        goal = 0.4 * float((bowl.anchor("dog") - bowl.hidden).norm())
+        courses[name] = next(f for f, distance in seen if distance < goal)
+    assert courses["guided"] < 0.5 * courses["alone"]
+
+
+def test_a_bad_prior_costs_at_most_its_share(bowl, latents):
+    away = 20 * (bowl.anchor("dog") - bowl.hidden).numpy()
+    calls = []
+    result = run(bowl, latents, prior=a_prior(bowl, away), watch=lambda f, _: calls.append(f))
+    assert result.start == "anchor"
+    alone = SETTINGS.validation
+    assert calls[0] - alone <= SETTINGS.overhead * SETTINGS.forwards + SETTINGS.forwards_of_step * 8
+
+
+@pytest.mark.parametrize("stops", [[5], [3, 4, 30]])
+def test_a_paused_search_ends_bit_for_bit_as_an_unbroken_one(bowl, latents, tmp_path, stops):
+    whole = run(bowl, latents)
+    path = tmp_path / "checkpoint"
+    for steps in stops:
+        left = iter(range(steps))
+        paused = run(bowl, latents, checkpoint=path, stop=lambda left=left: next(left, None) is None)
+        assert paused.reason == "paused"
+        assert path.exists()
+    resumed = run(bowl, latents, checkpoint=path)
+    assert resumed.token.tobytes() == whole.token.tobytes()
+    assert (resumed.history, resumed.forwards, resumed.reason) == (whole.history, whole.forwards, whole.reason)
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_another_learning_is_refused(bowl, latents, tmp_path):
+    path = tmp_path / "checkpoint"
+    run(bowl, latents, checkpoint=path, stop=lambda: True)
+    with pytest.raises(CheckpointError, match="settings"):
+        run(bowl, latents, settings=replace(SETTINGS, seed=8), checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(bowl, latents, checkpoint=path)
+
+
+def test_a_search_ends_when_it_no_longer_improves(bowl, latents):
+    result = run(bowl, latents, settings=replace(SETTINGS, forwards=100_000, patience=3))
+    assert result.reason == "plateau"
+    assert result.forwards < 20_000
+
+
+def test_losses_that_are_no_numbers_end_a_search(bowl, latents):
+    bowl.hidden = torch.full_like(bowl.hidden, float("nan"))
+    with pytest.raises(LossError, match="nan"):
+        run(bowl, latents)
+
+
+def test_settings_that_cannot_run_are_refused_by_name():
+    with pytest.raises(ConfigError, match=r"learn\.rate"):
+        Settings(rate=0)
+    with pytest.raises(ConfigError, match=r"learn\.forwards"):
+        Settings(forwards=10)
+    with pytest.raises(ConfigError, match=r"learn\.timesteps"):
+        Settings(timesteps=(900, 500))
