@@ -1,0 +1,65 @@
+"""The Flower App Bundle of a run: our packages' source and one run configuration, in a folder for `flwr run`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from common.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PACKAGES: Final = ("client", "common", "server")
+"""What both apps need; Flower refuses bundles above 10 MB, so only Python files go in."""
+_PROJECT: Final = """[project]
+name = "shoal"
+version = "1.0.0" # Flower wants one; what identifies a bundle is its hash
+license = "Apache-2.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "shoal"
+fab-include = [{include}]
+
+[tool.flwr.app.components]
+serverapp = "server.app:app"
+clientapp = "client.app:app"
+
+[tool.flwr.app.config]
+{config}
+"""
+
+
+def write_bundle(folder: Path, run_config: Mapping[str, str | float]) -> None:
+    """Fill `folder` with what `flwr run` needs; what was there is replaced.
+
+    Args:
+        folder: the bundle's own.
+        run_config: as `server.settings.RunSettings.to_run_config` gives it.
+
+    Raises:
+        ConfigError: one of our packages is not installed.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for package in PACKAGES:
+        _copy(package, folder / package)
+    # A JSON scalar is a TOML scalar as well, as long as characters stand for themselves.
+    config = "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in run_config.items())
+    include = ", ".join(f'"{package}/**/*.py"' for package in PACKAGES)
+    (folder / "pyproject.toml").write_text(_PROJECT.format(include=include, config=config), encoding="utf-8")
+
+
+def _copy(package: str, target: Path) -> None:
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        message = f"package {package!r} is not installed: install shoal whole, the bundle carries all its apps"
+        raise ConfigError(message)
+    source = Path(found.origin).parent
+    for path in source.rglob("*.py"):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
