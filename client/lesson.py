@@ -138,10 +138,10 @@ def _concept(lesson: Lesson, backbone: str, learned: Learned) -> Concept:
 def _tell(lesson: Lesson, learned: Learned, console: Console) -> None:
     better = 100 * (1 - learned.loss / learned.start_loss)
     told = f"loss {learned.start_loss:.4f} -> {learned.loss:.4f}, {better:.1f} % better"
-    example = "a photo of a" if lesson.kind == "object" else "a house in the style of"
+    example = f"<{lesson.name}>" if lesson.kind == "object" else f"a house, <{lesson.name}> style"
     console.print(
         f"learned <{lesson.name}> with {learned.forwards} forwards ({told}); {REASONS[learned.reason]}\n"
-        f'try: shoal generate "{example} <{lesson.name}>"',
+        f'try: shoal generate "{example}"',
         markup=False,
         highlight=False,
         soft_wrap=True,
