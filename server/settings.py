@@ -46,7 +46,7 @@ class RunSettings:
     cohorts: int = 2
     """Most cohorts J."""
     poll_seconds: float = 5.0
-    """Between one look at who is ready and the next."""
+    """At least so long between one look at who is ready and the next."""
     deadline_seconds: float = 60.0
     """For the replies of one exchange."""
     patience_seconds: float = 3600.0
