@@ -212,7 +212,7 @@ def _newcomer(person: Newcomer, pictures: Mapping[str, NDArray[np.uint8]]) -> st
         y_label="loss",
         target=person.get("target"),
     )
-    about = ", ".join(escape(str(person[key])) for key in ("kind", "class_word") if person.get(key))  # type: ignore[literal-required]
+    about = ", ".join(escape(str(person[key])) for key in ("kind", "class_word") if person.get(key))
     begun = f"Started from {escape(str(person['start']))}. " if person.get("start") else ""
     reached = person.get("forwards", {})
     text = "; ".join(f"{escape(_label(s))} {_count(reached[s])}" for s in _ordered(reached))

@@ -21,6 +21,9 @@ BENCHMARKS = {
     "forwards": "forward passes to a set loss, with and without a prior",
 }
 
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""Model libraries speak up while they load; a table should stand alone. Read by them on import, so set before."""
+
 
 def main(
     name: Annotated[str, typer.Argument(help="; ".join(f"{n}: {what}" for n, what in BENCHMARKS.items()))],
@@ -35,6 +38,8 @@ def main(
         raise typer.BadParameter(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
     if model is not None:
         os.environ["SHOAL_MODEL"] = str(model)
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
     try:
         report = import_module(f"simulations.benchmarks.{name}").run(full=full, seed=seed)
     except ShoalError as error:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def load_gallery(path: Path) -> Gallery:
     try:
         with np.load(path, allow_pickle=False) as file:
             return Gallery(**{field.name: file[field.name] for field in fields(Gallery)})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         remedy = "python -m simulations.benchmarks.gallery build/pictograms/data.npz"
         raise ConfigError(f"no gallery of real pictures at {path} ({error}): rebuild it with {remedy}") from error
 
