@@ -123,6 +123,7 @@ def test_bad_files_are_named_with_their_reason_and_skipped(tmp_path, scene):
     assert set(reasons) == {
         "bomb.png", "cut.png", "damaged.heic", "empty.jpg", "huge-bomb.png", "pipe.jpg", "text.jpg", "tiny.png",
     }  # fmt: skip
+    assert reasons["pipe.jpg"] == "not an ordinary file"
     assert reasons["empty.jpg"] == "the file is empty"
     assert "80 million" in reasons["bomb.png"]
     assert "80 million" in reasons["huge-bomb.png"]
