@@ -1,0 +1,1 @@
+"""Many clients on one machine: simulated people, demos, benchmarks, and the building of the backbone."""

@@ -6,7 +6,6 @@ Flower's simulation engine. Ends with a table, ``build/demo/report.html`` and ``
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import multiprocessing
@@ -16,9 +15,10 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -31,9 +31,9 @@ from server.settings import RunSettings
 from simulations.basis import public_basis
 from simulations.pictures import draw_comparisons
 from simulations.population import Person, people, write_pictures
-from simulations.report import DemoReport, Newcomer, write_report
+from simulations.report import DemoReport, Newcomer, Quartiles, write_report
 from simulations.run import Federation
-from simulations.work import Comparison, Job, compare, learn_and_keep, peak_memory_mb
+from simulations.work import Comparison, Job, compare_with_own_prior, learn_and_keep, peak_memory_mb
 
 MODEL = Path(__file__).parents[1] / "client" / "backbone" / "pictograms"
 SEARCHES = ("zoodip_reference", "without_prior", "with_prior")
@@ -138,7 +138,7 @@ class Demo:
             running.wait(timeout=120)
             task = bars.add_task("newcomers compare", total=len(self.newcomers))
             compared = []
-            for comparison in pool.map(compare, [self.job] * len(self.newcomers), self.newcomers):
+            for comparison in pool.map(compare_with_own_prior, [self.job] * len(self.newcomers), self.newcomers):
                 compared.append(comparison)
                 bars.advance(task)
         return learned, compared
@@ -176,15 +176,16 @@ def _bars(console: Console) -> Progress:
     return Progress(*columns, console=console)
 
 
-def quartiles(values: Sequence[int | None]) -> dict[str, float | int | None]:
+def quartiles(values: Sequence[int | None]) -> Quartiles:
     """Return median and quartiles of forwards to target; None where that quartile never met its target."""
     numbers = np.sort([math.inf if v is None else v for v in values])
     places = {"q1": 0.25, "median": 0.5, "q3": 0.75}
-    found: dict[str, float | int | None] = {}
+    found: dict[str, float | None] = {}
     for name, place in places.items():
         low, high = (numbers[int(f(place * (len(numbers) - 1)))] for f in (math.floor, math.ceil))
         found[name] = float((low + high) / 2) if math.isfinite(high) else None
-    return found | {"reached": sum(v is not None for v in values)}
+    reached = sum(v is not None for v in values)
+    return Quartiles(q1=found["q1"], median=found["median"], q3=found["q3"], reached=reached)
 
 
 def report_of(demo: Demo, learned: list[dict[str, Any]], compared: list[Comparison], seconds: float) -> DemoReport:
@@ -232,8 +233,10 @@ def _notes(compared: list[Comparison], plan: Plan) -> list[str]:
     helped = sum(c.start != "anchor" for c in compared)
     return [
         f"The gate started {helped} of {len(compared)} newcomers from the prior and the others without it.",
-        f"Budgets: {plan.forwards} forwards, {plan.reference_budget} for the published algorithm; a search that met no "
-        + "target within its budget counts as later than all that did.",
+        (
+            f"A search that met no target within its {plan.forwards} forwards (the published algorithm: "
+            f"{plan.reference_budget}) counts as later than all that did."
+        ),
         "All forwards are counted, those of scoring, racing and validating too; measuring the curves is not.",
     ]
 
@@ -251,26 +254,25 @@ def show(report: DemoReport, console: Console) -> None:
     console.print(f"{report['seconds'] / 60:.1f} minutes, peak memory {report['peak_memory_mb']:.0f} MB a process")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a demo and write its report."""
-    parser = argparse.ArgumentParser(prog="python -m simulations.demo", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder of the report")
-    parser.add_argument("--model", type=Path, default=MODEL, help="folder of the backbone")
-    parser.add_argument("--seed", type=int, default=Plan.seed)
-    parser.add_argument("--small", action="store_true", help="a few people and forwards: only whether it all works")
-    chosen = parser.parse_args(arguments)
-    plan = SMALL if chosen.small else Plan()
+def main(
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("build/demo"),
+    model: Annotated[Path, typer.Option(help="Folder of the backbone.")] = MODEL,
+    seed: Annotated[int, typer.Option(help="Who takes part, and every random draw.")] = 1,
+    small: Annotated[bool, typer.Option("--small", help="A few people and forwards: does it all work?")] = False,  # noqa: FBT002 - typer
+) -> None:
+    """Let people learn, share and help newcomers, and write build/demo/report.html."""
+    plan = SMALL if small else Plan()
     console = Console()
     begun = time.monotonic()
-    demo = Demo(replace(plan, seed=chosen.seed), chosen.out, chosen.model, console)
+    demo = Demo(replace(plan, seed=seed), out, model, console)
     learned, compared = demo.run()
-    pictures = draw_comparisons(chosen.model, compared, chosen.seed)
+    pictures = draw_comparisons(model, compared, seed)
     report = report_of(demo, learned, compared, time.monotonic() - begun)
-    (chosen.out / "report.json").write_text(json.dumps(report, indent=1))
-    write_report(chosen.out / "report.html", report, pictures)
+    (out / "report.json").write_text(json.dumps(report, indent=1))
+    write_report(out / "report.html", report, pictures)
     show(report, console)
-    console.print(f"report: {chosen.out / 'report.html'}")
+    console.print(f"report: {out / 'report.html'}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -18,9 +18,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
+import traceback
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -29,16 +31,17 @@ from flwr.serverapp import Grid, ServerApp
 from client.app import app as client_app
 from client.federation import enrol
 from common.errors import ShoalError
+from common.messages import ReadyQuery, to_fields
 from server.app import app as server_app
+from server.exchange import LOOK_SECONDS, Clock, exchange
 from server.keys import signing_key
 from server.rounds import load_basis
+from server.settings import RunSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
-
-    from server.settings import RunSettings
 
 RunConfig = dict[str, bool | float | int | str]
 BackendArguments = dict[
@@ -55,9 +58,15 @@ QUIET: Final = {
 """No telemetry, no update checks, no installation at run time; and the cores belong to those who learn."""
 STORE_BYTES: Final = 100 * 2**20
 """Ray's object store, which would otherwise reserve a third of the memory; our messages are below 1 MB."""
+START_SECONDS: Final = 300.0
+"""For the engine to start: some 15 s, on a busy machine a minute or two."""
+ATTEMPTS: Final = 3
+"""Ray gives its own parts 15 s to start and ends for good where they need longer; the next time they are cached."""
 STOP_SECONDS: Final = 20.0
 """For an orderly end before the process is killed."""
 LOG_FILE: Final = "federation.log"
+UP_FILE: Final = "federation.up"
+"""There as long as the engine has answered."""
 
 
 class Federation:
@@ -96,17 +105,40 @@ class Federation:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Enrol everybody, then start the process; it needs some 10 s until the first question."""
+        """Enrol everybody, start the process, and wait until a person has answered.
+
+        Raises:
+            ShoalError: the engine does not start.
+        """
         operator = signing_key(self._settings.state_folder).public_key()
         width = len(load_basis(self._settings.public_basis))
         for number in range(self._people):
             enrol(self._people_folder / str(number), operator=operator, backbone=self._settings.backbone, width=width)
+        for _ in range(ATTEMPTS):
+            self._launch()
+            if self._is_up():
+                return
+            self.stop()
+        message = f"the simulation engine does not start: see {self.log}"
+        raise ShoalError(message)
+
+    def _launch(self) -> None:
         config = {**self._settings.to_run_config(), "people-folder": str(self._people_folder)}
         command = [sys.executable, "-m", "simulations.run", str(self._people), json.dumps(config)]
+        (self._settings.state_folder / UP_FILE).unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, **QUIET}
             )
+
+    def _is_up(self) -> bool:
+        """Wait for the engine; False if its process ended before, or the time did."""
+        end = time.monotonic() + START_SECONDS
+        while self.running and time.monotonic() < end:
+            if (self._settings.state_folder / UP_FILE).exists():
+                return True
+            time.sleep(0.1)
+        return (self._settings.state_folder / UP_FILE).exists()  # it may have come up and ended in between
 
     def wait(self, timeout: float) -> None:
         """Wait until all rounds are over.
@@ -170,9 +202,26 @@ def configured(run_config: Mapping[str, bool | float | str]) -> ServerApp:
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         context.run_config = dict(run_config)
+        settings = RunSettings.from_run_config(run_config)
+        _await_engine(grid, settings)
+        (settings.state_folder / UP_FILE).touch()
         server_app(grid, context)
 
     return app
+
+
+def _await_engine(grid: Grid, settings: RunSettings) -> None:
+    """Ask one person until there is an answer: the nodes are there long before anything can play them.
+
+    Without it the first questions would die of age in the engine's queue.
+    """
+    query = to_fields(ReadyQuery(kind=settings.kinds[0], backbone=settings.backbone, prior_version=0))
+    while True:
+        nodes = list(grid.get_node_ids())[:1]
+        answers = exchange(grid, "query.ready", query, nodes, group="engine", seconds=START_SECONDS, clock=Clock())
+        if answers.fields:
+            return
+        time.sleep(LOOK_SECONDS)
 
 
 def simulate(people: int, run_config: RunConfig) -> None:
@@ -197,16 +246,26 @@ def simulate(people: int, run_config: RunConfig) -> None:
 def main() -> None:
     """Be the federation's process: `python -m simulations.run PEOPLE RUN_CONFIG_AS_JSON`."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    simulate(int(sys.argv[1]), json.loads(sys.argv[2]))
+    try:
+        simulate(int(sys.argv[1]), json.loads(sys.argv[2]))
+    except Exception:  # noqa: BLE001 - whatever it is, Flower's server thread must not outlive it
+        traceback.print_exc()
+        _end(1)
 
 
 def _end_with_parent() -> None:
     """End this process when whoever started it closes our standard input, or dies."""
     os.read(0, 1)  # not through sys.stdin, whose lock a thread that waits in it would hold until the very end
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once, with all threads, and take Ray's processes along; on its own some would stay behind."""
     ray = sys.modules.get("ray")
     if ray is not None:
-        ray.shutdown()  # otherwise some of its processes stay behind
-    os._exit(0)
+        ray.shutdown()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def target_of(yardstick: TorchEngine, engine: Engine, latents: Latents, anchor: 
     settings = GradientSettings()
     token = gradient_inversion(yardstick, latents, anchor, kind, settings, seed)
     generator = torch.Generator().manual_seed(10_000 + seed)
-    evaluation = draw_batch(latents, DRAWS, settings.timesteps, engine.templates(kind), generator, stratified=True)
+    evaluation = draw_batch(latents, DRAWS, engine.timesteps, engine.templates(kind), generator, stratified=True)
     start, end = engine.losses(torch.stack([anchor, token]), evaluation, kind).tolist()
     return Target(evaluation=evaluation, anchor_loss=start, gradient_loss=end, gradient_token=token)
 
@@ -108,7 +108,7 @@ def reference(
     settings = ReferenceSettings()
 
     def next_losses() -> Losses:
-        batch = draw_batch(latents, 1, settings.timesteps, engine.templates(kind), generator)
+        batch = draw_batch(latents, 1, engine.timesteps, engine.templates(kind), generator)
         return lambda candidates: engine.losses(candidates, batch, kind)
 
     anchor = engine.anchor(class_word)

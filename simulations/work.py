@@ -19,11 +19,15 @@ from client.learn.search import learn
 from client.learn.settings import Settings
 from client.photos import load_photos
 from client.vault import Concept, Vault
+from common.prior import Prior
 from simulations.population import Person
 from simulations.trials import Course, Target, ours, reference, target_of
 
 NAME = "mine"
 """What every simulated person calls their concept."""
+
+CHECKPOINT = "learning.safetensors"
+"""In a person's folder, while they learn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +101,7 @@ def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:
         class_word=person.class_word,
         settings=replace(job.settings, seed=person.number),
         prior=prior,
-        checkpoint=folder / "learning.safetensors",
+        checkpoint=folder / CHECKPOINT,
     )
     concept = Concept(
         name=NAME,
@@ -109,8 +113,8 @@ def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:
         loss=result.loss,
         forwards=result.forwards,
     )
-    with Vault(folder) as vault:
-        vault.save_concept(concept)
+    Vault(folder).save_concept(concept)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return {
         "person": person.number,
         "forwards": result.forwards,
@@ -124,7 +128,13 @@ def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:
     }
 
 
-def compare(job: Job, person: Person) -> Comparison:
+def compare_with_own_prior(job: Job, person: Person) -> Comparison:
+    """Compare with the prior that the newcomer's own vault received from the federation."""
+    fingerprint = _engine(job.model, int8=True).fingerprint
+    return compare(job, person, current_prior(job.people / str(person.number), fingerprint, person.kind))
+
+
+def compare(job: Job, person: Person, prior: Prior | None) -> Comparison:
     """Let a newcomer learn with and without the prior and by the published algorithm, from the same seed."""
     begun = time.monotonic()
     engine = _engine(job.model, int8=True)
@@ -132,7 +142,6 @@ def compare(job: Job, person: Person) -> Comparison:
     anchor = engine.anchor(person.class_word)
     yardstick = _engine(job.model, int8=False)
     target = target_of(yardstick, engine, latents, anchor, person.kind, person.number)
-    prior = current_prior(job.people / str(person.number), engine.fingerprint, person.kind)
     settings = replace(job.settings, seed=person.number)
     word, kind = person.class_word, person.kind
     without, _ = ours(engine, latents, word, kind, target, settings, None)

@@ -26,6 +26,10 @@ TEMPLATES = {
 }
 """Prompts of a learning, by kind; a backbone's folder may bring its own in ``shoal.json``."""
 
+TIMESTEPS = (500, 900)
+"""[T_L, T_U) of Partial Uniform Timestep Sampling, as measured for Stable Diffusion (ZOODiP, arXiv:2503.14868); a
+backbone's folder may bring its own in ``shoal.json``, because where text matters depends on the model."""
+
 ROWS_AT_ONCE = 32
 """Rows (candidates times draws) of one U-Net call; more are cut into slices to bound the memory."""
 
@@ -39,6 +43,9 @@ class Engine(Protocol):
     """Side of the pictures it was made for, in pixels."""
     fingerprint: str
     """SHA-256 of the weights, in hexadecimal: which model a token belongs to."""
+
+    timesteps: tuple[int, int]
+    """[T_L, T_U): the timesteps at which text steers this backbone."""
 
     def anchor(self, word: str) -> Tensor:
         """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
@@ -114,7 +121,10 @@ class TorchEngine:
         self._text = frozen(text, int8=int8).to(self.device)
         self._text.set_input_embeddings(self._table)
         chosen = self.folder / "shoal.json"
-        self._templates = {**TEMPLATES, **(json.loads(chosen.read_text())["templates"] if chosen.exists() else {})}
+        own = json.loads(chosen.read_text()) if chosen.exists() else {}
+        self._templates = {**TEMPLATES, **own.get("templates", {})}
+        low, high = own.get("timesteps", TIMESTEPS)
+        self.timesteps = (int(low), int(high))
 
     def anchor(self, word: str) -> Tensor:
         """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""

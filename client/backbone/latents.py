@@ -45,13 +45,20 @@ def draw_batch(
     generator: torch.Generator,
     *,
     stratified: bool = False,
+    antithetic: bool = False,
 ) -> Batch:
     """Draw photos, posterior samples, noise and timesteps.
 
     Timesteps are uniform in [T_L, T_U) (Partial Uniform Timestep Sampling, ZOODiP, arXiv:2503.14868, section 4.3).
     With ``stratified`` they cover the range evenly and photos take turns, which lowers the variance of a
-    validation set of few draws.
+    validation set of few draws. With ``antithetic`` the second half of an even number of draws repeats the first
+    with the noise reversed, so that whatever is odd in the noise cancels in the mean.
     """
+    if antithetic:
+        if draws % 2:
+            raise ValueError(f"antithetic draws come in pairs, got {draws}: ask for an even number")
+        half = draw_batch(latents, draws // 2, timesteps, templates, generator, stratified=stratified)
+        return _reversed(half)
     low, high = timesteps
     shape = (draws, *latents.mean.shape[1:])
     if stratified:
@@ -67,4 +74,14 @@ def draw_batch(
         noise=torch.randn(shape, generator=generator),
         timesteps=steps,
         templates=torch.randint(templates, (draws,), generator=generator),
+    )
+
+
+def _reversed(half: Batch) -> Batch:
+    """Append every draw once more, its noise reversed."""
+    return Batch(
+        latents=half.latents.repeat(2, 1, 1, 1),
+        noise=torch.cat([half.noise, -half.noise]),
+        timesteps=half.timesteps.repeat(2),
+        templates=half.templates.repeat(2),
     )

@@ -22,7 +22,7 @@ class CheckpointError(ShoalError):
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
     """Replace ``path`` atomically; after a crash it holds the old state or the new, never a mixture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = save({k: v.contiguous() for k, v in tensors.items()}, {"format": FORMAT, "facts": json.dumps(facts)})
+    content = save({k: v.clone() for k, v in tensors.items()}, {"format": FORMAT, "facts": json.dumps(facts)})
     draft = path.with_suffix(".tmp")
     with draft.open("wb") as file:
         file.write(content)

@@ -60,7 +60,8 @@ class Descent:
         """
         settings = task.settings
         templates = task.engine.templates(task.kind)
-        batch = draw_batch(task.latents, settings.draws, settings.timesteps, templates, generator)
+        timesteps = task.engine.timesteps
+        batch = draw_batch(task.latents, settings.draws, timesteps, templates, generator, antithetic=True)
         directions = torch.randn(settings.directions, len(self.place), generator=generator)
 
         def losses(places: Tensor) -> Tensor:

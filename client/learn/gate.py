@@ -14,14 +14,11 @@ from torch import Tensor
 
 from client.backbone.latents import Batch
 from client.learn.descent import Descent, Task
-from client.learn.subspace import cohort_shape, isotropic
+from client.learn.subspace import cohort_shape, shaped, vocabulary_covariance
 from common.prior import Prior
 
-FREE_SPREAD = 1.0
-"""Spread of a search without a prior, in standard deviations of the vocabulary's entries."""
-
 REACH = 0.25
-"""Spread outside a cohort's directions, as a share of a free search's: smaller, never none."""
+"""Variance that a search with a prior keeps outside of it, as a share of a free search's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +31,10 @@ class Start:
     forwards: int
 
 
-def free_spread(task: Task) -> float:
-    """Return the spread of a free search in units of the embedding, from the public vocabulary alone."""
-    return FREE_SPREAD * float(task.engine.vocabulary().std())
-
-
 def free(task: Task, anchor: Tensor) -> Descent:
-    """Return the search as it is without a prior."""
-    return Descent(shape=isotropic(anchor, free_spread(task)), place=torch.zeros_like(anchor))
+    """Return the search as it is without a prior: shaped by the backbone's vocabulary alone."""
+    covariance = vocabulary_covariance(task.engine.vocabulary())
+    return Descent(shape=shaped(covariance, anchor), place=torch.zeros_like(anchor))
 
 
 def choose_start(
@@ -52,8 +45,8 @@ def choose_start(
     if prior is None:
         loss = task.engine.losses(anchor[None], validation, task.kind)
         return Start(descent=alone, name="anchor", anchor_loss=float(loss), forwards=len(validation))
-    reach = REACH * free_spread(task)
-    shapes = [cohort_shape(prior, cohort, anchor, reach) for cohort in prior.cohorts]
+    outside = REACH * vocabulary_covariance(task.engine.vocabulary())
+    shapes = [cohort_shape(prior, cohort, anchor, outside) for cohort in prior.cohorts]
     starts = torch.stack([anchor, *(shape.origin for shape in shapes)])
     losses = task.engine.losses(starts, validation, task.kind)
     spent = len(starts) * len(validation)

@@ -48,10 +48,10 @@ def learn_as_published(
     settings = ReferenceSettings()
     generator = torch.Generator().manual_seed(seed)
     templates = engine.templates(kind)
-    validation = draw_batch(latents, VALIDATION_DRAWS, settings.timesteps, templates, generator, stratified=True)
+    validation = draw_batch(latents, VALIDATION_DRAWS, engine.timesteps, templates, generator, stratified=True)
 
     def next_losses() -> Losses:
-        batch = draw_batch(latents, 1, settings.timesteps, templates, generator)
+        batch = draw_batch(latents, 1, engine.timesteps, templates, generator)
         return lambda candidates: engine.losses(candidates, batch, kind)
 
     def score(token: Tensor) -> float:

@@ -31,8 +31,6 @@ class ReferenceSettings:
     """τ, tokens that Subspace Gradient looks back on."""
     noise_share: float = 1e-3
     """ν, the share of their variance taken for noise."""
-    timesteps: tuple[int, int] = (500, 900)
-    """[T_L, T_U) of Partial Uniform Timestep Sampling."""
 
     @property
     def forwards(self) -> int:

@@ -93,7 +93,7 @@ class Search:
         return {n: getattr(self, n) for n in names} | {
             "backbone": self.task.engine.fingerprint,
             "kind": self.task.kind,
-            "settings": asdict(self.task.settings) | {"timesteps": list(self.task.settings.timesteps)},
+            "settings": asdict(self.task.settings),
             "count": self.descent.count,
             "plateau": [self.plateau.best, self.plateau.since],
         }
@@ -105,8 +105,8 @@ class Search:
             CheckpointError: it belongs to another backbone, kind or settings, or is damaged.
         """
         tensors, facts = read_checkpoint(path)
-        mine = {"backbone": self.task.engine.fingerprint, "kind": self.task.kind}
-        mine["settings"] = asdict(self.task.settings) | {"timesteps": list(self.task.settings.timesteps)}  # type: ignore[assignment]
+        mine: dict[str, object] = {"backbone": self.task.engine.fingerprint, "kind": self.task.kind}
+        mine["settings"] = asdict(self.task.settings)
         for name, value in mine.items():
             if facts.get(name) != value:
                 raise CheckpointError(f"{path} was begun with another {name}: delete it to begin again with this one")
@@ -115,7 +115,7 @@ class Search:
         self.history = [(int(f), float(v)) for f, v in facts["history"]]  # type: ignore[attr-defined]
         settings = self.task.settings
         best, since = facts["plateau"]  # type: ignore[misc]
-        self.plateau = Plateau(settings.patience, settings.tolerance, best, since)
+        self.plateau = Plateau(settings.patience, settings.tolerance, float(best), int(since))  # type: ignore[has-type]
         parts = {k.removeprefix("descent."): v for k, v in tensors.items() if k.startswith("descent.")}
         self.descent = Descent.restored(parts, int(str(facts["count"])))
         self.best = tensors["best"]
@@ -139,7 +139,7 @@ def new_search(engine: Engine, latents: Latents, kind: str, class_word: str, set
     """Return a search that has not begun: its anchor, its validation draws and its random generator."""
     generator = torch.Generator().manual_seed(settings.seed)
     templates = engine.templates(kind)
-    validation = draw_batch(latents, settings.validation, settings.timesteps, templates, generator, stratified=True)
+    validation = draw_batch(latents, settings.validation, engine.timesteps, templates, generator, stratified=True)
     task = Task(engine=engine, latents=latents, kind=kind, settings=settings)
     return Search(task, engine.anchor(class_word), validation, generator)
 
@@ -170,7 +170,7 @@ def learn(
         settings: budget, directions, rates, seed.
         prior: what others' searches taught the federation; None without one.
         checkpoint: file written after every validation and when stopped; an existing one is resumed, bit for bit
-            when the device is the same.
+            when the device is the same. Whoever keeps the result deletes it afterwards.
         progress: called after every step.
         stop: asked before every step; True pauses.
         watch: sees (forwards, current token) after every step; for benchmarks.
@@ -199,7 +199,8 @@ def _run(
     reason: Reason = "budget"
     saved = -1
     watch(search.spent, search.descent.token)
-    while search.spent + settings.forwards_of_step <= settings.forwards:
+    # Room is kept for a validation that falls due and for the last one: the budget is never overrun.
+    while search.spent + settings.forwards_of_step + 2 * settings.validation <= settings.forwards:
         paused = stop()
         if checkpoint is not None and (paused or saved != len(search.history)):
             write_checkpoint(checkpoint, search.tensors(), search.facts())
@@ -217,6 +218,4 @@ def _run(
             break
     else:
         search.validate()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
     return search.learned(reason)

@@ -15,18 +15,16 @@ from common.errors import ConfigError
 class Settings:
     """`[learn]` in shoal.toml. The defaults are what measured best on Pictograms (docs/learning.md)."""
 
-    forwards: int = 1500
+    forwards: int = 2400
     """Budget: U-Net forward passes (one candidate on one draw each), everything counted."""
-    directions: int = 4
+    directions: int = 2
     """Pairs of perturbations a step (central differences)."""
-    draws: int = 1
-    """Draws of photo, noise and timestep that a step's candidates share."""
+    draws: int = 4
+    """Draws of photo, noise and timestep that a step's candidates share; even, each noise is also drawn reversed."""
     step: float = 0.3
     """μ, in units of the spread expected along an axis."""
-    rate: float = 0.15
+    rate: float = 0.2
     """Adam's rate at the start, in the same units; it falls linearly to a tenth."""
-    timesteps: tuple[int, int] = (500, 900)
-    """[T_L, T_U) of Partial Uniform Timestep Sampling."""
     validation: int = 16
     """Draws of the fixed validation set."""
     patience: int = 5
@@ -47,9 +45,8 @@ class Settings:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"learn.{name} must be > 0, got {getattr(self, name)}")
-        low, high = self.timesteps
-        if not 0 <= low < high <= 1000:
-            raise ConfigError(f"learn.timesteps must be 0 <= low < high <= 1000, got {self.timesteps}")
+        if self.draws % 2:
+            raise ConfigError(f"learn.draws must be even (each noise is also drawn reversed), got {self.draws}")
         if self.forwards < 4 * self.validation:
             raise ConfigError(
                 f"learn.forwards must be at least {4 * self.validation} (four validations), got {self.forwards}"

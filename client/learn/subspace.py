@@ -9,6 +9,9 @@ from torch import Tensor
 
 from common.prior import Cohort, Prior
 
+SHORTEST = 1e-6
+"""Least variance along an axis, as a share of the largest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
@@ -30,34 +33,37 @@ class Shape:
         return (token - self.origin) @ self.axes.T / self.axes.square().sum(dim=1)
 
 
-def isotropic(origin: Tensor, spread: float) -> Shape:
-    """Return coordinates without a preferred direction."""
-    return Shape(origin=origin, axes=spread * torch.eye(len(origin)))
+def shaped(covariance: Tensor, origin: Tensor) -> Shape:
+    """Return coordinates in which a Gaussian of this covariance, shape (width, width), is standard.
 
-
-def around(directions: Tensor, lengths: Tensor, floor: float, origin: Tensor) -> Shape:
-    """Return axes along orthonormal ``directions``, shape (width, k), with ``lengths``; the rest of length ``floor``.
-
-    No axis vanishes: a prior shapes the search and never cages it (design, section 2).
+    Axes are its eigenvectors, each as long as the standard deviation along it, longest first. None vanishes: a
+    prior shapes the search and never cages it (design, section 2).
     """
-    full, _ = torch.linalg.qr(torch.cat([directions, torch.eye(len(origin))], dim=1))
-    signs = torch.sign((full[:, : directions.shape[1]] * directions).sum(dim=0))
-    full[:, : directions.shape[1]] *= signs
-    spread = torch.full((len(origin),), floor)
-    spread[: len(lengths)] = lengths.clamp(min=floor)
-    return Shape(origin=origin, axes=spread[:, None] * full.T)
+    values, vectors = torch.linalg.eigh(covariance.double())
+    lengths = values.clamp(min=float(values.max()) * SHORTEST).sqrt()
+    return Shape(origin=origin, axes=(vectors * lengths).T.flip(0).float())
 
 
-def cohort_shape(prior: Prior, cohort: Cohort, anchor: Tensor, reach: float) -> Shape:
-    """Return the search around anchor + P m_j with covariance P (U_j diag(λ_j) U_jᵀ) Pᵀ + ρ² I.
+def vocabulary_covariance(table: Tensor) -> Tensor:
+    """Return how the backbone's own words are spread, shape (width, width): what is known without any prior.
 
-    ``reach`` is the spread ρ outside the cohort's directions.
+    Learned tokens move mostly where words differ: on Pictograms 16 principal directions of 192 hold 63 to 89 % of a
+    displacement's energy (docs/learning.md).
     """
-    basis = torch.from_numpy(prior.public_basis).float()
-    mean = torch.from_numpy(cohort.mean).float()
-    directions = basis @ torch.from_numpy(cohort.basis).float()
-    lengths = torch.from_numpy(cohort.spectrum).float().sqrt()
-    return around(directions, lengths, reach, anchor + basis @ mean)
+    covariance: Tensor = torch.cov(table.double().T)
+    return covariance
+
+
+def cohort_shape(prior: Prior, cohort: Cohort, anchor: Tensor, outside: Tensor) -> Shape:
+    """Return the search around anchor + P m_j with covariance P (U_j diag(λ_j) U_jᵀ) Pᵀ + ``outside``.
+
+    ``outside``, shape (width, width), keeps what the prior knows nothing of within reach.
+    """
+    basis = torch.from_numpy(prior.public_basis).double()
+    directions = basis @ torch.from_numpy(cohort.basis).double()
+    spread = directions * torch.from_numpy(cohort.spectrum).double() @ directions.T
+    mean = basis @ torch.from_numpy(cohort.mean).double()
+    return shaped(spread + outside, anchor + mean.float())
 
 
 def low_variance_directions(history: Tensor, threshold: float, *, standardize: bool) -> Tensor:

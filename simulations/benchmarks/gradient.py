@@ -19,10 +19,9 @@ from client.backbone.latents import Batch, Latents, draw_batch
 class GradientSettings:
     """How the yardstick descends; the defaults reach a plateau on Pictograms (see docs/learning.md)."""
 
-    steps: int = 200
+    steps: int = 150
     draws: int = 8
-    rate: float = 1e-2
-    timesteps: tuple[int, int] = (500, 900)
+    rate: float = 2e-2
 
 
 def gradient_inversion(
@@ -35,12 +34,12 @@ def gradient_inversion(
 ) -> Tensor:
     """Return the token, shape (d,), after a descent with a linearly falling rate, averaged over its last third."""
     generator = torch.Generator().manual_seed(seed)
-    token = anchor.clone().requires_grad_(requires_grad=True)
+    token = anchor.clone().requires_grad_()
     optimizer = torch.optim.Adam([token], lr=settings.rate)
     kept: list[Tensor] = []
     for step in range(settings.steps):
         optimizer.param_groups[0]["lr"] = settings.rate * (1 - step / settings.steps)
-        batch = draw_batch(latents, settings.draws, settings.timesteps, engine.templates(kind), generator)
+        batch = draw_batch(latents, settings.draws, engine.timesteps, engine.templates(kind), generator)
         optimizer.zero_grad()
         with torch.enable_grad():
             engine.losses_with_graph(token[None], batch, kind).sum().backward()

@@ -36,6 +36,12 @@ CAPTION_KINDS = (0.64, 0.12, 0.07, 0.07, 0.10)
 TEMPLATES = {"object": ["{}"], "style": ["{} style"], "taste": ["{} style"]}
 """Prompts that a learned token stands in, in the manner of the captions."""
 
+TIMESTEPS = [600, 1000]
+"""Where the text's gradient stands above its variance on this backbone (docs/learning.md has the table)."""
+
+SAMPLING = {"guidance": 4.0, "steps": 20}
+"""How pictures come out best, for `shoal generate`."""
+
 
 def new_unet() -> UNet2DConditionModel:
     """Return the untrained U-Net on 16 x 16 latents; text enters at 8 x 8 and 4 x 4."""
@@ -265,7 +271,8 @@ def assemble(folder: Path, target: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.to(torch.float16).save_pretrained(target, safe_serialization=True)
-    (target / "shoal.json").write_text(json.dumps({"templates": TEMPLATES}, indent=2) + "\n")
+    hints = {"templates": TEMPLATES, "timesteps": TIMESTEPS, "sampling": SAMPLING}
+    (target / "shoal.json").write_text(json.dumps(hints, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class Bowl:
     noise: float = 0.0
     width: int = field(init=False)
     pixel_size: int = 8
+    timesteps: tuple[int, int] = (500, 900)
     fingerprint: str = "f" * 64
     forwards: int = 0
 

@@ -44,7 +44,7 @@ def test_a_search_comes_close_to_the_hidden_token(bowl, latents):
 def test_every_forward_is_counted_and_the_budget_is_kept(bowl, latents):
     result = run(bowl, latents)
     assert result.forwards == bowl.forwards
-    assert result.forwards <= SETTINGS.forwards + SETTINGS.validation
+    assert result.forwards <= SETTINGS.forwards
 
 
 def test_a_good_prior_saves_forwards(bowl, latents):
@@ -79,7 +79,6 @@ def test_a_paused_search_ends_bit_for_bit_as_an_unbroken_one(bowl, latents, tmp_
     resumed = run(bowl, latents, checkpoint=path)
     assert resumed.token.tobytes() == whole.token.tobytes()
     assert (resumed.history, resumed.forwards, resumed.reason) == (whole.history, whole.forwards, whole.reason)
-    assert not path.exists()
 
 
 def test_a_checkpoint_of_another_learning_is_refused(bowl, latents, tmp_path):
@@ -109,5 +108,5 @@ def test_settings_that_cannot_run_are_refused_by_name():
         Settings(rate=0)
     with pytest.raises(ConfigError, match=r"learn\.forwards"):
         Settings(forwards=10)
-    with pytest.raises(ConfigError, match=r"learn\.timesteps"):
-        Settings(timesteps=(900, 500))
+    with pytest.raises(ConfigError, match=r"learn\.draws"):
+        Settings(draws=3)
