@@ -61,7 +61,7 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, height), PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for c, label in enumerate(columns):
-        pen.text((MARGIN + LEFT + c * (CELL + GAP) + CELL // 2, MARGIN), label, FAINT, font, anchor="mt")
+        pen.text((MARGIN + LEFT + c * (CELL + GAP) + CELL // 2, MARGIN + TOP // 2), label, FAINT, font, anchor="ms")
     for r, label in enumerate(rows):
         y = MARGIN + TOP + r * (CELL + GAP)
         pen.text((MARGIN, y + CELL // 2), label, INK, font, anchor="lm")
