@@ -23,10 +23,10 @@ from simulations.benchmarks.gradient import GradientSettings, gradient_inversion
 SHARE = 0.8
 """Share of the gradient's improvement that counts as reached."""
 
-DRAWS = 64
+DRAWS = 32
 """Draws of the evaluation set, stratified over the timesteps that the search uses."""
 
-SPACING = 1.15
+SPACING = 1.2
 """Ratio between the forwards at which a search's token is measured."""
 
 
@@ -77,7 +77,9 @@ def target_of(yardstick: TorchEngine, engine: Engine, latents: Latents, anchor: 
     settings = GradientSettings()
     token = gradient_inversion(yardstick, latents, anchor, kind, settings, seed)
     generator = torch.Generator().manual_seed(10_000 + seed)
-    evaluation = draw_batch(latents, DRAWS, engine.timesteps, engine.templates(kind), generator, stratified=True)
+    evaluation = draw_batch(
+        latents, DRAWS, engine.timesteps, engine.templates(kind), generator, stratified=True, antithetic=True
+    )
     start, end = engine.losses(torch.stack([anchor, token]), evaluation, kind).tolist()
     return Target(evaluation=evaluation, anchor_loss=start, gradient_loss=end, gradient_token=token)
 

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -22,7 +23,7 @@ class CheckpointError(ShoalError):
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
     """Replace ``path`` atomically; after a crash it holds the old state or the new, never a mixture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = save({k: v.clone() for k, v in tensors.items()}, {"format": FORMAT, "facts": json.dumps(facts)})
+    content = save({k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, {"format": FORMAT, "facts": json.dumps(facts)})
     draft = path.with_suffix(".tmp")
     with draft.open("wb") as file:
         file.write(content)

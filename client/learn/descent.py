@@ -1,4 +1,4 @@
-"""One forward-only descent: Adam on central differences in whitened coordinates."""
+"""One forward-only descent: Adam on forward differences in whitened coordinates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 from client.backbone.engine import Engine
 from client.backbone.latents import Latents, draw_batch
-from client.learn.estimator import central_difference
+from client.learn.estimator import forward_difference
 from client.learn.settings import Settings
 from client.learn.subspace import Shape, low_variance_directions, without
 
-AVERAGED = 0.8
+AVERAGED = 0.95
 """Decay of the iterates' running mean (Polyak & Juditsky 1992), which is what gets scored and kept."""
 
 
@@ -40,13 +40,18 @@ class Descent:
     first: Tensor = field(init=False)
     second: Tensor = field(init=False)
     history: Tensor = field(init=False)
+    removed: Tensor = field(init=False)
     count: int = 0
+    fresh: int = 0
+    """Steps since momentum last began from zero."""
+    pace: float = 1.0
+    """Factor on the settings' rate."""
 
     def __post_init__(self) -> None:
         """Begin with moments of zero and an empty history."""
         self.mean = self.place.clone()
         self.first, self.second = torch.zeros_like(self.place), torch.zeros_like(self.place)
-        self.history = self.place.new_zeros(0, len(self.place))
+        self.history = self.removed = self.place.new_zeros(0, len(self.place))
 
     @property
     def token(self) -> Tensor:
@@ -61,48 +66,59 @@ class Descent:
         settings = task.settings
         templates = task.engine.templates(task.kind)
         timesteps = task.engine.timesteps
-        batch = draw_batch(task.latents, settings.draws, timesteps, templates, generator, antithetic=True)
+        batch = draw_batch(task.latents, settings.draws, timesteps, templates, generator, antithetic=settings.draws % 2 == 0)
         directions = torch.randn(settings.directions, len(self.place), generator=generator)
 
         def losses(places: Tensor) -> Tensor:
             return task.engine.losses(self.shape.token(places), batch, task.kind)
 
-        gradient, loss = central_difference(losses, self.place, directions, settings.step)
-        self._descend(self._denoised(gradient, settings), settings.rate * (1 - 0.9 * progress))
-        self._remember(settings.history)
+        gradient, loss = forward_difference(losses, self.place, directions, settings.step)
+        self._descend(without(gradient, self.removed), self.pace * settings.rate * (1 - 0.9 * progress))
+        if settings.history:
+            self._remember(settings)
         return loss
-
-    def _denoised(self, gradient: Tensor, settings: Settings) -> Tensor:
-        """Project out what the history calls noise, once it is full (Subspace Gradient)."""
-        if settings.history == 0 or len(self.history) < settings.history:
-            return gradient
-        return without(gradient, low_variance_directions(self.history, settings.noise_share, standardize=False))
 
     def _descend(self, gradient: Tensor, rate: float) -> None:
         """Adam (Kingma & Ba 2015) with one second moment for all axes: whitening has made them alike."""
         self.count += 1
+        self.fresh += 1
         self.first = 0.9 * self.first + 0.1 * gradient
-        self.second = 0.98 * self.second + 0.02 * gradient.square().mean()
-        first = self.first / (1 - 0.9**self.count)
-        second = self.second / (1 - 0.98**self.count)
+        self.second = 0.999 * self.second + 0.001 * gradient.square().mean()
+        first = self.first / (1 - 0.9**self.fresh)
+        second = self.second / (1 - 0.999**self.count)
         self.place = self.place - rate * first / (second.sqrt() + 1e-12)
         self.mean = AVERAGED * self.mean + (1 - AVERAGED) * self.place
 
-    def _remember(self, length: int) -> None:
-        if length:
-            self.history = torch.cat([self.history, self.place[None]])[-length:]
+    def _remember(self, settings: Settings) -> None:
+        """Keep the last τ places; every τ steps find out which directions were noise (Subspace Gradient)."""
+        self.history = torch.cat([self.history, self.place[None]])[-settings.history :]
+        if self.count % settings.history == 0:
+            self.removed = low_variance_directions(self.history, settings.noise_share, standardize=False)
+
+    def go_back(self, token: Tensor) -> None:
+        """Return to a token that was better and go on from there at half the pace, without momentum."""
+        self.place = self.shape.place(token)
+        self.mean = self.place.clone()
+        self.first = torch.zeros_like(self.place)
+        self.fresh = 0
+        self.pace /= 2
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all state that a step needs or changes."""
-        names = ("place", "mean", "first", "second", "history")
+        names = ("place", "mean", "first", "second", "history", "removed")
         return {"origin": self.shape.origin, "axes": self.shape.axes} | {n: getattr(self, n) for n in names}
 
+    def numbers(self) -> list[float]:
+        """Return the rest of the state."""
+        return [self.count, self.fresh, self.pace]
+
     @classmethod
-    def restored(cls, tensors: dict[str, Tensor], count: int) -> Descent:
-        """Rebuild a descent from `tensors` and its step count."""
+    def restored(cls, tensors: dict[str, Tensor], numbers: list[float]) -> Descent:
+        """Rebuild a descent from `tensors` and `numbers`."""
         shape = Shape(origin=tensors["origin"], axes=tensors["axes"])
         descent = cls(shape=shape, place=tensors["place"])
-        for name in ("mean", "first", "second", "history"):
+        for name in ("mean", "first", "second", "history", "removed"):
             setattr(descent, name, tensors[name])
-        descent.count = count
+        count, fresh, descent.pace = numbers
+        descent.count, descent.fresh = int(count), int(fresh)
         return descent

@@ -29,17 +29,3 @@ def forward_difference(losses: Losses, token: Tensor, directions: Tensor, step: 
     values = losses(torch.cat([token[None], token + step * directions]))
     slopes = (values[1:] - values[0]) / step
     return slopes @ directions / len(directions), float(values[0])
-
-
-def central_difference(losses: Losses, token: Tensor, directions: Tensor, step: float) -> tuple[Tensor, float]:
-    """Estimate the gradient from n pairs of forward passes, exact on quadratics whatever the step.
-
-    Antithetic sampling (Spall 1992; Nesterov & Spokoiny 2017, Eq. 30). Costs 2n forward passes against n + 1, but
-    curvature along a direction cancels, so that a step can be large enough to stand above rounding.
-
-    Args and returns as in `forward_difference`; the loss is the mean over the pairs.
-    """
-    values = losses(torch.cat([token + step * directions, token - step * directions]))
-    ahead, behind = values.chunk(2)
-    slopes = (ahead - behind) / (2 * step)
-    return slopes @ directions / len(directions), float(values.mean())

@@ -17,7 +17,7 @@ from client.learn.descent import Descent, Task
 from client.learn.subspace import cohort_shape, shaped, vocabulary_covariance
 from common.prior import Prior
 
-REACH = 0.25
+REACH = 0.05
 """Variance that a search with a prior keeps outside of it, as a share of a free search's."""
 
 
@@ -29,6 +29,8 @@ class Start:
     name: str
     anchor_loss: float
     forwards: int
+    overhead: int = 0
+    """Forwards of these that the search got nothing out of: `settings.overhead` bounds them."""
 
 
 def free(task: Task, anchor: Tensor) -> Descent:
@@ -59,13 +61,14 @@ def choose_start(
         scores = [_run(task, arm, validation, generator, steps) for arm, _ in arms]
         spent += 2 * (steps * task.settings.forwards_of_step + len(validation))
     winner, name = arms[0] if scores[0] <= scores[1] else arms[1]
-    return Start(descent=winner, name=name, anchor_loss=float(losses[0]), forwards=spent)
+    used = steps * task.settings.forwards_of_step + len(validation)
+    return Start(descent=winner, name=name, anchor_loss=float(losses[0]), forwards=spent, overhead=spent - used)
 
 
 def _race_steps(task: Task, validation: int, spent: int) -> int:
     """Return how many steps the race may take: one arm's steps and all scoring are the overhead."""
     left = task.settings.overhead * task.settings.forwards - spent - validation
-    return max(0, min(8, int(left // task.settings.forwards_of_step)))
+    return max(0, min(16, int(left // task.settings.forwards_of_step)))
 
 
 def _run(task: Task, arm: Descent, validation: Batch, generator: torch.Generator, steps: int) -> float:

@@ -22,6 +22,9 @@ from common.prior import Prior
 VALIDATION_SHARE = 0.1
 """Share of the forwards spent so far between two validations at the least: early ones are close together."""
 
+RETREAT = 3
+"""Validations without improvement after which a search goes back to its best token, at half the pace."""
+
 
 class LossError(ShoalError):
     """The backbone gave losses that are not numbers."""
@@ -40,6 +43,7 @@ class Search:
     start: str = "anchor"
     start_loss: float = 0.0
     spent: int = 0
+    overhead: int = 0
     next_validation: int = 0
     best: Tensor = field(init=False)
     best_loss: float = float("inf")
@@ -48,10 +52,10 @@ class Search:
     def begin(self, prior: Prior | None) -> None:
         """Choose the start and score it."""
         settings = self.task.settings
-        self.plateau = Plateau(settings.patience, settings.tolerance)
         chosen = choose_start(self.task, self.anchor, prior, self.validation, self.generator)
         self.descent, self.start, self.spent = chosen.descent, chosen.name, chosen.forwards
-        self.start_loss = chosen.anchor_loss
+        self.start_loss, self.overhead = chosen.anchor_loss, chosen.overhead
+        self.plateau = Plateau(settings.patience, settings.tolerance, self.start_loss, self.start_loss)
         self.best, self.best_loss = self.anchor, chosen.anchor_loss
         self.history.append((0, chosen.anchor_loss))
         if prior is not None:
@@ -69,7 +73,10 @@ class Search:
         if loss < self.best_loss:
             self.best, self.best_loss = token, loss
         self._schedule()
-        return self.plateau.seen(loss)
+        ended = self.plateau.seen(loss)
+        if self.plateau.since and self.plateau.since % RETREAT == 0:
+            self.descent.go_back(self.best)
+        return ended
 
     def _schedule(self) -> None:
         gap = max(4 * len(self.validation), int(VALIDATION_SHARE * self.spent))
@@ -89,12 +96,12 @@ class Search:
 
     def facts(self) -> dict[str, object]:
         """Return the numbers of a checkpoint."""
-        names = ("start", "start_loss", "spent", "next_validation", "best_loss", "history")
+        names = ("start", "start_loss", "spent", "overhead", "next_validation", "best_loss", "history")
         return {n: getattr(self, n) for n in names} | {
             "backbone": self.task.engine.fingerprint,
             "kind": self.task.kind,
             "settings": asdict(self.task.settings),
-            "count": self.descent.count,
+            "descent": self.descent.numbers(),
             "plateau": [self.plateau.best, self.plateau.since],
         }
 
@@ -110,14 +117,15 @@ class Search:
         for name, value in mine.items():
             if facts.get(name) != value:
                 raise CheckpointError(f"{path} was begun with another {name}: delete it to begin again with this one")
-        for name in ("start", "start_loss", "spent", "next_validation", "best_loss"):
+        for name in ("start", "start_loss", "spent", "overhead", "next_validation", "best_loss"):
             setattr(self, name, facts[name])
         self.history = [(int(f), float(v)) for f, v in facts["history"]]  # type: ignore[attr-defined]
         settings = self.task.settings
         best, since = facts["plateau"]  # type: ignore[misc]
-        self.plateau = Plateau(settings.patience, settings.tolerance, float(best), int(since))  # type: ignore[has-type]
+        begun = (settings.patience, settings.tolerance, self.start_loss)
+        self.plateau = Plateau(*begun, float(best), int(since))  # type: ignore[has-type]
         parts = {k.removeprefix("descent."): v for k, v in tensors.items() if k.startswith("descent.")}
-        self.descent = Descent.restored(parts, int(str(facts["count"])))
+        self.descent = Descent.restored(parts, list(facts["descent"]))  # type: ignore[call-overload]
         self.best = tensors["best"]
         self.generator.set_state(tensors["generator"])
 
@@ -130,6 +138,7 @@ class Search:
             loss=self.best_loss,
             forwards=self.spent,
             reason=reason,
+            overhead=self.overhead,
             start=self.start,
             history=tuple(self.history),
         )

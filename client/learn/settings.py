@@ -18,22 +18,23 @@ class Settings:
     forwards: int = 2400
     """Budget: U-Net forward passes (one candidate on one draw each), everything counted."""
     directions: int = 2
-    """Pairs of perturbations a step (central differences)."""
-    draws: int = 4
-    """Draws of photo, noise and timestep that a step's candidates share; even, each noise is also drawn reversed."""
-    step: float = 0.3
-    """μ, in units of the spread expected along an axis."""
-    rate: float = 0.2
-    """Adam's rate at the start, in the same units; it falls linearly to a tenth."""
+    """n, perturbations of a step."""
+    draws: int = 2
+    """Draws of photo, noise and timestep that a step's candidates share; with an even number each noise is also
+    drawn reversed."""
+    step: float = 1e-3
+    """μ, length of a perturbation's unit, as published."""
+    rate: float = 1e-2
+    """Adam's rate at the start, as published; here it falls linearly to a tenth."""
     validation: int = 16
     """Draws of the fixed validation set."""
-    patience: int = 5
+    patience: int = 8
     """Validations without improvement after which the search ends."""
-    tolerance: float = 0.002
-    """Share by which a loss must fall to count as an improvement."""
+    tolerance: float = 0.01
+    """Share of all that was gained so far by which a loss must fall to count as an improvement."""
     overhead: float = 0.05
     """Most that asking whether a prior helps may cost, as a share of the budget."""
-    history: int = 32
+    history: int = 128
     """Tokens that Subspace Gradient looks back on; 0 turns it off."""
     noise_share: float = 1e-3
     """ν, the share of their variance taken for noise."""
@@ -45,8 +46,6 @@ class Settings:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"learn.{name} must be > 0, got {getattr(self, name)}")
-        if self.draws % 2:
-            raise ConfigError(f"learn.draws must be even (each noise is also drawn reversed), got {self.draws}")
         if self.forwards < 4 * self.validation:
             raise ConfigError(
                 f"learn.forwards must be at least {4 * self.validation} (four validations), got {self.forwards}"
@@ -54,8 +53,8 @@ class Settings:
 
     @property
     def forwards_of_step(self) -> int:
-        """Forward passes of one step: a pair for each direction on each draw."""
-        return 2 * self.directions * self.draws
+        """Forward passes of one step: the base point and every perturbation, on each draw."""
+        return (self.directions + 1) * self.draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +81,8 @@ class Learned:
     loss: float
     forwards: int
     reason: Reason
+    overhead: int
+    """Forwards spent on asking whether a prior helps, beyond what a search without one had spent by then."""
     start: str
     """Where the search began: ``anchor`` or ``cohort 0``, ...; stays on the device."""
     history: tuple[tuple[int, float], ...]

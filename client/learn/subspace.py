@@ -34,13 +34,16 @@ class Shape:
 
 
 def shaped(covariance: Tensor, origin: Tensor) -> Shape:
-    """Return coordinates in which a Gaussian of this covariance, shape (width, width), is standard.
+    """Return coordinates shaped by a covariance, shape (width, width).
 
-    Axes are its eigenvectors, each as long as the standard deviation along it, longest first. None vanishes: a
-    prior shapes the search and never cages it (design, section 2).
+    Axes are its eigenvectors, longest first, as long as the fourth root of the variance along them: half of a
+    whitening in logarithms, which measured better than the whole and than none (docs/learning.md). None vanishes: a
+    prior shapes the search and never cages it (design, section 2). Their mean square is one, so that a rate and a
+    finite-difference step mean the same in every shape, and what they mean in the published algorithm.
     """
     values, vectors = torch.linalg.eigh(covariance.double())
-    lengths = values.clamp(min=float(values.max()) * SHORTEST).sqrt()
+    lengths = values.clamp(min=float(values.max()) * SHORTEST) ** 0.25
+    lengths = lengths / lengths.square().mean().sqrt()
     return Shape(origin=origin, axes=(vectors * lengths).T.flip(0).float())
 
 

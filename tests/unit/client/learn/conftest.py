@@ -44,8 +44,8 @@ class Bowl:
 
 @pytest.fixture
 def bowl() -> Bowl:
-    """Return a bowl of width 12 whose bottom is not at the anchor."""
-    return Bowl(hidden=torch.randn(12, generator=torch.Generator().manual_seed(3)))
+    """Return a bowl of width 24 whose bottom is not at the anchor."""
+    return Bowl(hidden=0.3 * torch.randn(24, generator=torch.Generator().manual_seed(3)))
 
 
 @pytest.fixture

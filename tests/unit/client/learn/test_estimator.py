@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from client.learn.estimator import central_difference, forward_difference
+from client.learn.estimator import forward_difference
 
 WIDTH = 10
 
@@ -15,26 +15,21 @@ def quadratic():
     return (lambda c: 0.5 * ((c @ matrix) * c).sum(dim=1) + c @ linear), (lambda x: matrix @ x + linear), matrix
 
 
-@pytest.mark.parametrize("estimate", [forward_difference, central_difference])
-def test_mean_of_many_estimates_is_the_gradient_of_a_quadratic(estimate):
+def test_mean_of_many_estimates_is_the_gradient_of_a_quadratic():
     losses, gradient, _ = quadratic()
     point = torch.linspace(-1, 1, WIDTH)
-    generator = torch.Generator().manual_seed(1)
-    directions = torch.randn(40_000, WIDTH, generator=generator)
-    found, _ = estimate(losses, point, directions, 1e-2)
+    directions = torch.randn(40_000, WIDTH, generator=torch.Generator().manual_seed(1))
+    found, _ = forward_difference(losses, point, directions, 1e-3)
     # Standard error of each entry is about |g| sqrt((1 + 1) / 40000): five of them.
     bound = 5 * float(gradient(point).norm()) * (2 / 40_000) ** 0.5
     assert (found - gradient(point)).abs().max() < bound
 
 
-def test_central_difference_does_not_see_curvature_and_forward_difference_does():
+def test_a_step_too_long_sees_curvature():
     losses, gradient, matrix = quadratic()
     point, direction = torch.linspace(-1, 1, WIDTH), torch.eye(WIDTH)[:1]
-    slope = float(gradient(point) @ direction[0])
-    central, _ = central_difference(losses, point, direction, 0.5)
-    forward, _ = forward_difference(losses, point, direction, 0.5)
-    assert float(central[0]) == pytest.approx(slope, rel=1e-4)
-    assert float(forward[0]) == pytest.approx(slope + 0.25 * float(matrix[0, 0]), rel=1e-4)
+    found, _ = forward_difference(losses, point, direction, 0.5)
+    assert float(found[0]) == pytest.approx(float(gradient(point)[0]) + 0.25 * float(matrix[0, 0]), rel=1e-4)
 
 
 def test_all_candidates_of_a_step_are_one_call():
@@ -45,5 +40,4 @@ def test_all_candidates_of_a_step_are_one_call():
         return candidates.sum(dim=1)
 
     forward_difference(losses, torch.zeros(WIDTH), torch.eye(WIDTH)[:3], 0.1)
-    central_difference(losses, torch.zeros(WIDTH), torch.eye(WIDTH)[:3], 0.1)
-    assert calls == [4, 6]
+    assert calls == [4]
