@@ -143,6 +143,15 @@ def test_a_newcomer_hears_of_the_prior_that_is_there(settings, registry):
     assert newcomers[0].heard[1] == ("query.ready", {"kind": "object", "backbone": BACKBONE, "prior_version": 1})
 
 
+def test_nobody_hears_the_same_prior_twice(settings, registry):
+    rounds(crowd(3), settings, registry).run()
+    idle = Person(np.zeros(DIMENSIONS), awake=False)
+    run = rounds([idle], settings, registry)
+    run.look("object")
+    run.look("object")
+    assert [action for action, _ in idle.heard] == ["query.prior", "query.ready", "query.ready"]
+
+
 def test_the_second_round_builds_on_the_first(settings, registry):
     first, second = crowd(3), crowd(4, seed=2)
     rounds(first, settings, registry).run()
