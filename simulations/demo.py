@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from client.backbone.engine import TorchEngine
+from client.cli import quiet
 from client.federation import current_prior
 from client.learn.settings import Settings
 from common.errors import ShoalError
@@ -43,13 +44,13 @@ SEARCHES = ("zoodip_reference", "without_prior", "with_prior")
 class Plan:
     """How large a demo is."""
 
-    objects_a_wave: int = 8
-    styles_a_wave: int = 3
+    objects_a_wave: int = 6
+    styles_a_wave: int = 2
     waves: int = 3
     new_objects: int = 6
     new_styles: int = 2
-    forwards: int = 1500
-    reference_budget: int = 6000
+    forwards: int = 1800
+    reference_budget: int = 3000
     workers: int = 2
     seed: int = 1
 
@@ -115,6 +116,7 @@ class Demo:
             rounds=self.plan.waves,
             minimum_people=min(self.plan.objects_a_wave, self.plan.styles_a_wave),
             wave_size=(self.plan.objects_a_wave, self.plan.styles_a_wave),
+            cohorts=1,
             poll_seconds=1.0,
         )
 
@@ -125,7 +127,7 @@ class Demo:
         context = multiprocessing.get_context("spawn")
         with (
             Federation(settings, people_folder=people_folder, people=len(self.everyone)) as running,
-            ProcessPoolExecutor(self.plan.workers, context) as pool,
+            ProcessPoolExecutor(self.plan.workers, context, initializer=quiet) as pool,
             _bars(self.console) as bars,
         ):
             learned = []
@@ -261,6 +263,7 @@ def main(
     small: Annotated[bool, typer.Option("--small", help="A few people and forwards: does it all work?")] = False,  # noqa: FBT002 - typer
 ) -> None:
     """Let people learn, share and help newcomers, and write build/demo/report.html."""
+    quiet()
     plan = SMALL if small else Plan()
     console = Console()
     begun = time.monotonic()

@@ -23,7 +23,8 @@ class CheckpointError(ShoalError):
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], facts: dict[str, object]) -> None:
     """Replace ``path`` atomically; after a crash it holds the old state or the new, never a mixture."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = save({k: v.clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}, {"format": FORMAT, "facts": json.dumps(facts)})
+    own = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    content = save(own, {"format": FORMAT, "facts": json.dumps(facts)})
     draft = path.with_suffix(".tmp")
     with draft.open("wb") as file:
         file.write(content)

@@ -16,6 +16,9 @@ from client.learn.subspace import Shape, low_variance_directions, without
 AVERAGED = 0.95
 """Decay of the iterates' running mean (Polyak & Juditsky 1992), which is what gets scored and kept."""
 
+SLOWER = 0.7
+"""Factor on the pace when a search goes back to its best token."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -65,8 +68,14 @@ class Descent:
         """
         settings = task.settings
         templates = task.engine.templates(task.kind)
-        timesteps = task.engine.timesteps
-        batch = draw_batch(task.latents, settings.draws, timesteps, templates, generator, antithetic=settings.draws % 2 == 0)
+        batch = draw_batch(
+            task.latents,
+            settings.draws,
+            task.engine.timesteps,
+            templates,
+            generator,
+            antithetic=settings.draws % 2 == 0,
+        )
         directions = torch.randn(settings.directions, len(self.place), generator=generator)
 
         def losses(places: Tensor) -> Tensor:
@@ -96,12 +105,12 @@ class Descent:
             self.removed = low_variance_directions(self.history, settings.noise_share, standardize=False)
 
     def go_back(self, token: Tensor) -> None:
-        """Return to a token that was better and go on from there at half the pace, without momentum."""
+        """Return to a token that was better and go on from there more slowly, without momentum."""
         self.place = self.shape.place(token)
         self.mean = self.place.clone()
         self.first = torch.zeros_like(self.place)
         self.fresh = 0
-        self.pace /= 2
+        self.pace *= SLOWER
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all state that a step needs or changes."""

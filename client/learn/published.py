@@ -76,6 +76,7 @@ def learn_as_published(
         loss=history[-1][1],
         forwards=spent,
         reason=reason,
+        overhead=0,
         start="anchor",
         history=tuple(history),
     )

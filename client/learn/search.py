@@ -22,8 +22,8 @@ from common.prior import Prior
 VALIDATION_SHARE = 0.1
 """Share of the forwards spent so far between two validations at the least: early ones are close together."""
 
-RETREAT = 3
-"""Validations without improvement after which a search goes back to its best token, at half the pace."""
+RETREAT = 4
+"""Validations without improvement after which a search goes back to its best token, more slowly."""
 
 
 class LossError(ShoalError):
@@ -79,7 +79,7 @@ class Search:
         return ended
 
     def _schedule(self) -> None:
-        gap = max(4 * len(self.validation), int(VALIDATION_SHARE * self.spent))
+        gap = max(6 * len(self.validation), int(VALIDATION_SHARE * self.spent))
         self.next_validation = self.spent + gap
 
     def step(self) -> bool:

@@ -19,7 +19,7 @@ class Settings:
     """Budget: U-Net forward passes (one candidate on one draw each), everything counted."""
     directions: int = 2
     """n, perturbations of a step."""
-    draws: int = 2
+    draws: int = 1
     """Draws of photo, noise and timestep that a step's candidates share; with an even number each noise is also
     drawn reversed."""
     step: float = 1e-3
@@ -28,14 +28,15 @@ class Settings:
     """Adam's rate at the start, as published; here it falls linearly to a tenth."""
     validation: int = 16
     """Draws of the fixed validation set."""
-    patience: int = 8
+    patience: int = 12
     """Validations without improvement after which the search ends."""
     tolerance: float = 0.01
     """Share of all that was gained so far by which a loss must fall to count as an improvement."""
     overhead: float = 0.05
     """Most that asking whether a prior helps may cost, as a share of the budget."""
-    history: int = 128
-    """Tokens that Subspace Gradient looks back on; 0 turns it off."""
+    history: int = 0
+    """τ, tokens that Subspace Gradient looks back on (published: 128); 0 turns it off, which measured better with
+    shaped coordinates: what it projects out is lost for good once the search has slowed (docs/learning.md)."""
     noise_share: float = 1e-3
     """ν, the share of their variance taken for noise."""
     seed: int = 0

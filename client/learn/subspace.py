@@ -88,7 +88,8 @@ def low_variance_directions(history: Tensor, threshold: float, *, standardize: b
     _, singular, components = torch.linalg.svd(centred, full_matrices=False)
     shares = singular.square().cumsum(dim=0) / singular.square().sum().clamp(min=1e-30)
     kept = int((shares > 1 - threshold).int().argmax()) + 1
-    return components[kept:]
+    removed: Tensor = components[kept:]
+    return removed
 
 
 def without(gradient: Tensor, directions: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.backbone.engine import TorchEngine
+from client.cli import quiet
 from client.contribution import Announcement, contribution
 from client.learn.settings import Settings
 from client.vault import Vault
@@ -27,7 +28,6 @@ from simulations.benchmarks.framework import Bar, Report
 from simulations.demo import MODEL, SEARCHES, quartiles
 from simulations.population import Person, people, write_pictures
 from simulations.work import NAME, Comparison, Job, compare, learn_and_keep
-
 
 CLIP, DIRECTIONS = 4.0, 16
 """As an operator's defaults are (`server.settings.RunSettings`)."""
@@ -61,7 +61,7 @@ def run(*, full: bool, seed: int) -> Report:
         for person in found:
             write_pictures(person, job.people / str(person.number) / "photos")
         others, newcomers = found[: size.others], found[size.others :]
-        with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
             list(pool.map(learn_and_keep, [job] * len(others), others))
             prior = prior_of(job, others)
             count = len(newcomers)

@@ -19,7 +19,7 @@ from client.backbone.latents import Batch, Latents, draw_batch
 class GradientSettings:
     """How the yardstick descends; the defaults reach a plateau on Pictograms (see docs/learning.md)."""
 
-    steps: int = 150
+    steps: int = 120
     draws: int = 8
     rate: float = 2e-2
 

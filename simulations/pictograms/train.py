@@ -1,10 +1,12 @@
 """Trains the Pictograms text encoder and U-Net and assembles the pipeline's folder.
 
-    python -m simulations.pictograms.train WORK_FOLDER MINUTES
+    python -m simulations.pictograms.train WORK_FOLDER MINUTES [START]
 
-Resumes from ``WORK_FOLDER/checkpoint.safetensors`` and spends MINUTES in all; uses a GPU when there is one.
+Resumes from ``WORK_FOLDER/checkpoint.safetensors`` and spends MINUTES in all; without a checkpoint it begins with
+the weights of the pipeline folder START (the committed one, to train it further), or from nothing. Uses a GPU when
+there is one.
 v-prediction (Salimans & Ho, arXiv:2202.00512) with zero terminal SNR (Lin et al., arXiv:2305.08891),
-Min-SNR weights (Hang et al., arXiv:2303.09556), an exponential moving average of the weights.
+an exponential moving average of the weights.
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ from simulations.pictograms.text import WIDTH, new_text_encoder, write_tokenizer
 BATCH = 48
 LEARNING_RATE = 1.2e-3
 EMA_DECAY = 0.998
-SNR_GAMMA = 5.0
 CAPTION_KINDS = (0.64, 0.12, 0.07, 0.07, 0.10)
 """Shares of captions: name and style, name alone, class word and style, style alone, empty (guidance)."""
 
@@ -92,8 +93,8 @@ class Captions:
             ["" for _ in rows],
         ]
         length = tokenizer.model_max_length
-        encode = lambda t: tokenizer(t, padding="max_length", truncation=True, max_length=length).input_ids  # noqa: E731
-        return cls(torch.tensor([encode(t) for t in texts]))
+        options = {"padding": "max_length", "truncation": True, "max_length": length}
+        return cls(torch.tensor([tokenizer(t, **options).input_ids for t in texts]))
 
     def draw(self, rows: Tensor) -> Tensor:
         """Draw a caption for each row."""
@@ -106,7 +107,8 @@ def encode_all(vae: AutoencoderKL, data: Pictograms, rows: list[int], device: st
     """Encode pictures once; return scaled latents of shape (pictures, 4, 16, 16)."""
     pixels = torch.from_numpy(data.pixels[rows]).permute(0, 3, 1, 2)
     parts = [vae.encode(part.to(device).float() / 127.5 - 1).latent_dist.mean.cpu() for part in pixels.split(128)]
-    return torch.cat(parts) * vae.config.scaling_factor
+    latents: Tensor = torch.cat(parts) * vae.config.scaling_factor
+    return latents
 
 
 def warm_text(text: CLIPTextModel, captions: Captions, latents: Tensor, minutes: float, device: str) -> None:
@@ -138,7 +140,11 @@ def warm_text(text: CLIPTextModel, captions: Captions, latents: Tensor, minutes:
 
 
 def diffusion_loss(unet: nn.Module, text: nn.Module, scheduler: DDIMScheduler, latents: Tensor, ids: Tensor) -> Tensor:
-    """Min-SNR weighted v-prediction loss of one batch with stratified timesteps."""
+    """Plain v-prediction loss of one batch with stratified timesteps.
+
+    Min-SNR weights (arXiv:2303.09556) were tried first: they make little of the noisiest steps, which is where
+    text decides what a small picture shows, and the shapes stayed vague (docs/backbone.md).
+    """
     count = len(latents)
     uniform = (torch.arange(count) + torch.rand(count)) / count
     steps = (uniform * 1000).long().clamp(0, 999).to(latents.device)
@@ -146,17 +152,13 @@ def diffusion_loss(unet: nn.Module, text: nn.Module, scheduler: DDIMScheduler, l
     noisy = scheduler.add_noise(latents, noise, steps)
     target = scheduler.get_velocity(latents, noise, steps)
     output = unet(noisy, steps, text(ids).last_hidden_state, return_dict=False)[0]
-    kept = scheduler.alphas_cumprod.to(latents.device)[steps]
-    snr = kept / (1 - kept)
-    weight = snr.clamp(max=SNR_GAMMA) / (snr + 1)
-    weight = weight.clamp(min=0.1)  # zero terminal SNR would otherwise never learn its first step
-    return (weight * (output.float() - target).square().mean(dim=(1, 2, 3))).mean()
+    return functional.mse_loss(output.float(), target)
 
 
 class Trainer:
     """Weights, their average, the optimizer and the clock; one object so that it can be checkpointed."""
 
-    def __init__(self, folder: Path, minutes: float, seed: int = 0) -> None:
+    def __init__(self, folder: Path, minutes: float, start: Path | None = None, seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.folder, self.minutes = folder, minutes
@@ -164,6 +166,9 @@ class Trainer:
         self.rows = self.data.where("train")
         self.tokenizer = write_tokenizer(folder / "tokenizer")
         self.captions = Captions.of(self.data, self.rows, self.tokenizer)
+        if start is not None and not (folder / "vae").exists():
+            options = {"torch_dtype": torch.float32, "use_safetensors": True}
+            AutoencoderKL.from_pretrained(start, subfolder="vae", **options).save_pretrained(folder / "vae")
         self.vae = AutoencoderKL.from_pretrained(folder / "vae").to(self.device)
         self.latents = encode_all(self.vae, self.data, self.rows, self.device)
         self.text = new_text_encoder(self.tokenizer).to(self.device)
@@ -171,10 +176,13 @@ class Trainer:
         self.both = nn.ModuleDict({"text": self.text, "unet": self.unet})
         self.scheduler = new_scheduler()
         self.seconds, self.step = 0.0, 0
+        self.peak = LEARNING_RATE if start is None else LEARNING_RATE / 2
         self.log: list[dict[str, float]] = []
         checkpoint = folder / "checkpoint.safetensors"
         if checkpoint.exists():
             self._resume(checkpoint)
+        elif start is not None:
+            self._begin_with(start)
         else:
             warm_text(self.text, self.captions, self.latents, 0.03 * minutes, self.device)
         self.optimizer = torch.optim.AdamW(
@@ -184,6 +192,14 @@ class Trainer:
             self._resume_optimizer()
         if not hasattr(self, "average"):
             self.average = {k: v.detach().clone() for k, v in self.both.state_dict().items()}
+
+    def _begin_with(self, start: Path) -> None:
+        """Take over a finished pipeline's weights; its autoencoder came along with them."""
+        options = {"torch_dtype": torch.float32, "use_safetensors": True}
+        unet = UNet2DConditionModel.from_pretrained(start, subfolder="unet", **options)
+        text = CLIPTextModel.from_pretrained(start, subfolder="text_encoder", dtype=torch.float32)
+        self.unet.load_state_dict(unet.state_dict())
+        self.text.load_state_dict(text.state_dict())
 
     def _resume(self, path: Path) -> None:
         state = load_file(path)
@@ -215,7 +231,7 @@ class Trainer:
     def rate(self) -> float:
         """Linear warm-up over 200 steps, constant, then a cosine over the last 60 % of the time."""
         left = 1 - self.seconds / (60 * self.minutes)
-        return LEARNING_RATE * min(1.0, self.step / 200) * float(0.5 - 0.5 * np.cos(np.pi * min(1.0, left / 0.6)))
+        return self.peak * min(1.0, self.step / 200) * float(0.5 - 0.5 * np.cos(np.pi * min(1.0, left / 0.6)))
 
     def one_step(self) -> Tensor:
         """Take one optimizer step and return its loss."""
@@ -276,6 +292,6 @@ def assemble(folder: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    trainer = Trainer(Path(sys.argv[1]), float(sys.argv[2]))
+    trainer = Trainer(Path(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else None)
     trainer.run()
     assemble(trainer.folder, trainer.folder / "pictograms")
