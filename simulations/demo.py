@@ -30,7 +30,7 @@ from client.learn.settings import Settings
 from common.errors import ShoalError
 from server.settings import RunSettings
 from simulations.basis import public_basis
-from simulations.pictures import draw_comparisons
+from simulations.pictures import draw_comparisons, strip
 from simulations.population import Person, people, write_pictures
 from simulations.report import DemoReport, Newcomer, Quartiles, write_report
 from simulations.run import Federation
@@ -273,6 +273,7 @@ def main(
     report = report_of(demo, learned, compared, time.monotonic() - begun)
     (out / "report.json").write_text(json.dumps(report, indent=1))
     write_report(out / "report.html", report, pictures)
+    strip(pictures).save(out / "learning.png")
     show(report, console)
     console.print(f"report: {out / 'report.html'}")
 

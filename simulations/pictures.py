@@ -39,6 +39,20 @@ def draw_comparisons(
     return found
 
 
+def strip(pictures: dict[str, dict[str, NDArray[np.uint8]]], search: str = "with_prior") -> Image.Image:
+    """Return a line for each newcomer: one of their own pictures, then before, while and after learning."""
+    gap = 6
+    lines = [np.concatenate([drawn["photos"][:1], drawn[search]]) for drawn in pictures.values()]
+    height, width = lines[0].shape[1:3]
+    columns, half = max(len(line) for line in lines), (len(lines) + 1) // 2  # two newcomers side by side
+    sheet = Image.new("RGB", (2 * columns * (width + gap) + 4 * gap, half * (height + gap) + gap), "white")
+    for i, line in enumerate(lines):
+        left = gap + (i // half) * (columns * (width + gap) + 3 * gap)
+        for j, picture in enumerate(line):
+            sheet.paste(Image.fromarray(picture), (left + j * (width + gap), gap + (i % half) * (height + gap)))
+    return sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.LANCZOS)
+
+
 def _draw(model: Path, comparison: Comparison, tokens: Sequence[NDArray[np.float32]], seed: int) -> NDArray[np.uint8]:
     """Draw one picture for each token, all from the same noise, through the stock pipeline."""
     pipeline = load_pipeline(model)

@@ -148,7 +148,9 @@ def new_search(engine: Engine, latents: Latents, kind: str, class_word: str, set
     """Return a search that has not begun: its anchor, its validation draws and its random generator."""
     generator = torch.Generator().manual_seed(settings.seed)
     templates = engine.templates(kind)
-    validation = draw_batch(latents, settings.validation, engine.timesteps, templates, generator, stratified=True)
+    validation = draw_batch(
+        latents, settings.validation, engine.timesteps, templates, generator, stratified=True, antithetic=True
+    )
     task = Task(engine=engine, latents=latents, kind=kind, settings=settings)
     return Search(task, engine.anchor(class_word), validation, generator)
 

@@ -27,7 +27,7 @@ class Settings:
     rate: float = 1e-2
     """Adam's rate at the start, as published; here it falls linearly to a tenth."""
     validation: int = 16
-    """Draws of the fixed validation set."""
+    """Draws of the fixed validation set; even, each noise is also drawn reversed."""
     patience: int = 12
     """Validations without improvement after which the search ends."""
     tolerance: float = 0.01
@@ -47,6 +47,8 @@ class Settings:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"learn.{name} must be > 0, got {getattr(self, name)}")
+        if self.validation % 2:
+            raise ConfigError(f"learn.validation must be even, got {self.validation}")
         if self.forwards < 4 * self.validation:
             raise ConfigError(
                 f"learn.forwards must be at least {4 * self.validation} (four validations), got {self.forwards}"

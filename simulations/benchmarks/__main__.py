@@ -18,6 +18,7 @@ from simulations.benchmarks.framework import show, write
 
 BENCHMARKS = {
     "backbone": "do pictures of the Pictograms backbone show what their captions say",
+    "timesteps": "where on the noise schedule text steers the backbone",
     "forwards": "forward passes to a set loss, with and without a prior",
 }
 
