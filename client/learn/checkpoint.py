@@ -42,7 +42,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            # Copies lie as new tensors do: arithmetic on unaligned memory may round otherwise.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): delete it to begin this learning again") from error
     if metadata.get("format") != FORMAT:

@@ -44,7 +44,9 @@ def shaped(covariance: Tensor, origin: Tensor) -> Shape:
     values, vectors = torch.linalg.eigh(covariance.double())
     lengths = values.clamp(min=float(values.max()) * SHORTEST) ** 0.25
     lengths = lengths / lengths.square().mean().sqrt()
-    return Shape(origin=origin, axes=(vectors * lengths).T.flip(0).float())
+    # In memory as a checkpoint restores it: other strides would sum in another order, and resuming is bit for bit.
+    axes = (vectors * lengths).T.flip(0).float().contiguous()
+    return Shape(origin=origin, axes=axes)
 
 
 def vocabulary_covariance(table: Tensor) -> Tensor:
@@ -88,7 +90,7 @@ def low_variance_directions(history: Tensor, threshold: float, *, standardize: b
     _, singular, components = torch.linalg.svd(centred, full_matrices=False)
     shares = singular.square().cumsum(dim=0) / singular.square().sum().clamp(min=1e-30)
     kept = int((shares > 1 - threshold).int().argmax()) + 1
-    removed: Tensor = components[kept:]
+    removed: Tensor = components[kept:].contiguous()
     return removed
 
 

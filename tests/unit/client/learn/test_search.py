@@ -59,7 +59,7 @@ def test_a_prior_saves_forwards_by_where_it_starts_and_by_where_it_looks(bowl, l
         run(bowl, latents, prior=prior, watch=lambda f, t, seen=seen: seen.append((f, float((t - bowl.hidden).norm()))))
         goal = 0.35 * float(moved.norm())
         reached[name] = next((f for f, distance in seen if distance < goal), 10 * SETTINGS.forwards)
-    assert reached["guided"] < 0.6 * reached["alone"]
+    assert reached["guided"] < 0.7 * reached["alone"]
 
 
 def test_a_bad_prior_costs_at_most_its_share(bowl, latents):
