@@ -1,8 +1,8 @@
 """Whether, and where, a prior helps: decided on the person's own photos, at a bounded price.
 
-The device scores the anchor and each cohort's mean on common draws (cohort by evidence), then lets the best
-cohort and the search without a prior race for a few steps, and goes on with whichever is ahead. What loses has
-cost at most ``settings.overhead`` of the budget (no regret). Which one won stays on the device.
+The device scores the anchor and each cohort's mean on common draws (cohort by evidence). The best cohort's shape,
+from the better of the two starts, and the search without a prior then race for a few steps, and the one ahead goes
+on. What loses has cost at most ``settings.overhead`` of the budget (no regret). Which one won stays on the device.
 """
 
 from __future__ import annotations
@@ -16,9 +16,6 @@ from client.backbone.latents import Batch
 from client.learn.descent import Descent, Task
 from client.learn.subspace import cohort_shape, shaped, vocabulary_covariance
 from common.prior import Prior
-
-REACH = 0.05
-"""Variance that a search with a prior keeps outside of it, as a share of a free search's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +44,21 @@ def choose_start(
     if prior is None:
         loss = task.engine.losses(anchor[None], validation, task.kind)
         return Start(descent=alone, name="anchor", anchor_loss=float(loss), forwards=len(validation))
-    outside = REACH * vocabulary_covariance(task.engine.vocabulary())
-    shapes = [cohort_shape(prior, cohort, anchor, outside) for cohort in prior.cohorts]
+    vocabulary = vocabulary_covariance(task.engine.vocabulary())
+    shapes = [cohort_shape(prior, cohort, anchor, vocabulary) for cohort in prior.cohorts]
     starts = torch.stack([anchor, *(shape.origin for shape in shapes)])
     losses = task.engine.losses(starts, validation, task.kind)
     spent = len(starts) * len(validation)
     best = int(losses[1:].argmin())
-    guided = Descent(shape=shapes[best], place=torch.zeros_like(anchor))
+    nearer = anchor if losses[0] <= losses[best + 1] else shapes[best].origin
+    guided = Descent(shape=shapes[best], place=shapes[best].place(nearer))
     arms = [(alone, "anchor"), (guided, f"cohort {best}")]
     steps = _race_steps(task, len(validation), spent)
-    scores = losses[[0, best + 1]].tolist()
+    scores = [float(losses[0]), float(losses[[0, best + 1]].min())]
     if steps:
         scores = [_run(task, arm, validation, generator, steps) for arm, _ in arms]
         spent += 2 * (steps * task.settings.forwards_of_step + len(validation))
-    winner, name = arms[0] if scores[0] <= scores[1] else arms[1]
+    winner, name = arms[0] if scores[0] < scores[1] else arms[1]
     used = steps * task.settings.forwards_of_step + len(validation)
     return Start(descent=winner, name=name, anchor_loss=float(losses[0]), forwards=spent, overhead=spent - used)
 

@@ -22,8 +22,8 @@ from common.prior import Prior
 VALIDATION_SHARE = 0.1
 """Share of the forwards spent so far between two validations at the least: early ones are close together."""
 
-RETREAT = 4
-"""Validations without improvement after which a search goes back to its best token, more slowly."""
+RETREAT, LOST = 2, 0.25
+"""After so many validations without improvement a search that lost this share of its gain goes back, more slowly."""
 
 
 class LossError(ShoalError):
@@ -74,7 +74,8 @@ class Search:
             self.best, self.best_loss = token, loss
         self._schedule()
         ended = self.plateau.seen(loss)
-        if self.plateau.since and self.plateau.since % RETREAT == 0:
+        lost = loss - self.best_loss > LOST * (self.start_loss - self.best_loss)
+        if lost and self.plateau.since and self.plateau.since % RETREAT == 0:
             self.descent.go_back(self.best)
         return ended
 

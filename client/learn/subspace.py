@@ -12,6 +12,9 @@ from common.prior import Cohort, Prior
 SHORTEST = 1e-6
 """Least variance along an axis, as a share of the largest."""
 
+REACH = 0.25
+"""Weight of the vocabulary's covariance in a search with a prior."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
@@ -59,16 +62,19 @@ def vocabulary_covariance(table: Tensor) -> Tensor:
     return covariance
 
 
-def cohort_shape(prior: Prior, cohort: Cohort, anchor: Tensor, outside: Tensor) -> Shape:
-    """Return the search around anchor + P m_j with covariance P (U_j diag(λ_j) U_jᵀ) Pᵀ + ``outside``.
+def cohort_shape(prior: Prior, cohort: Cohort, anchor: Tensor, vocabulary: Tensor) -> Shape:
+    """Return the search around anchor + P m_j, shaped by how the cohort's people differ.
 
-    ``outside``, shape (width, width), keeps what the prior knows nothing of within reach.
+    The covariance is P (U_j diag(λ_j) U_jᵀ + σ² (I - U_j U_jᵀ)) Pᵀ with the cohort's residual variance σ², plus the
+    ``vocabulary``'s, shape (width, width), scaled to meet σ²: what the prior knows nothing of stays within reach.
     """
     basis = torch.from_numpy(prior.public_basis).double()
     directions = basis @ torch.from_numpy(cohort.basis).double()
-    spread = directions * torch.from_numpy(cohort.spectrum).double() @ directions.T
+    spectrum = torch.from_numpy(cohort.spectrum).double()
+    known = directions * (spectrum - cohort.residual) @ directions.T + cohort.residual * basis @ basis.T
+    scale = cohort.residual / float((basis.T @ vocabulary @ basis).diagonal().mean())
     mean = basis @ torch.from_numpy(cohort.mean).double()
-    return shaped(spread + outside, anchor + mean.float())
+    return shaped(known + REACH * scale * vocabulary, anchor + mean.float())
 
 
 def low_variance_directions(history: Tensor, threshold: float, *, standardize: bool) -> Tensor:

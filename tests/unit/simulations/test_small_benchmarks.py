@@ -1,0 +1,22 @@
+"""The small forms of the benchmarks run and say what they promise to say."""
+
+from __future__ import annotations
+
+import pytest
+
+from simulations.benchmarks import forwards, timesteps
+
+
+@pytest.mark.slow
+def test_forwards_in_small_puts_three_searches_side_by_side():
+    report = forwards.run(full=False, seed=0)
+    assert [row["search"] for row in report.rows] == ["zoodip_reference", "without_prior", "with_prior"]
+    assert all(row["of"] == forwards.SMALL.newcomers for row in report.rows)
+    assert len(report.bars) == 1
+
+
+@pytest.mark.slow
+def test_text_steers_pictograms_where_its_folder_says():
+    report = timesteps.run(full=False, seed=0)
+    ratios = {row["timesteps"]: float(row["ratio, antithetic"]) for row in report.rows}
+    assert ratios["900 to 1000"] > 2 * ratios["500 to 600"]
