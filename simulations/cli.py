@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
 import typer
 
+from client.backbone.engine import TorchEngine
+from client.cli import quiet
 from simulations import demo
+from simulations.basis import public_basis
 from simulations.benchmarks import __main__ as benchmarks
 
 app = typer.Typer(help="Many clients on one machine.", no_args_is_help=True, add_completion=False)
 app.command("demo")(demo.main)
 app.command("bench")(benchmarks.main)
+
+
+@app.command()
+def basis(
+    out: Annotated[Path, typer.Argument(help="The .npy file to write.")],
+    model: Annotated[Path, typer.Option(help="Folder of the backbone.")] = demo.MODEL,
+) -> None:
+    """Write a backbone's public basis and print its fingerprint: what `shoal-server serve` asks for."""
+    quiet()
+    engine = TorchEngine(model)
+    np.save(out, public_basis(engine))
+    typer.echo(engine.fingerprint)
 
 
 def main() -> None:

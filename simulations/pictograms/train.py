@@ -287,6 +287,10 @@ def assemble(folder: Path, target: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.to(torch.float16).save_pretrained(target, safe_serialization=True)
+    for config in target.glob("*/config.json"):  # diffusers notes where a part was loaded from: nobody's business
+        facts = json.loads(config.read_text())
+        facts.pop("_name_or_path", None)
+        config.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
     hints = {"templates": TEMPLATES, "timesteps": TIMESTEPS, "sampling": SAMPLING}
     (target / "shoal.json").write_text(json.dumps(hints, indent=2) + "\n")
 
