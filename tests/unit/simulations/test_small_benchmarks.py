@@ -18,5 +18,5 @@ def test_forwards_in_small_puts_three_searches_side_by_side():
 @pytest.mark.slow
 def test_text_steers_pictograms_where_its_folder_says():
     report = timesteps.run(full=False, seed=0)
-    ratios = {row["timesteps"]: float(row["ratio, antithetic"]) for row in report.rows}
-    assert ratios["900 to 1000"] > 2 * ratios["500 to 600"]
+    signal = {row["timesteps"]: float(row["signal, antithetic"]) for row in report.rows}
+    assert signal["900 to 1000"] > 2 * signal["500 to 600"] > 8 * signal["0 to 200"]
