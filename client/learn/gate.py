@@ -39,9 +39,12 @@ def free(task: Task, anchor: Tensor) -> Descent:
 def choose_start(
     task: Task, anchor: Tensor, prior: Prior | None, validation: Batch, generator: torch.Generator
 ) -> Start:
-    """Score, race, choose; never for more than the settings' share of the budget on what is not used."""
+    """Score, race, choose; never for more than the settings' share of the budget on what is not used.
+
+    A budget too small for scoring the cohorts at that share is searched as without a prior.
+    """
     alone = free(task, anchor)
-    if prior is None:
+    if prior is None or len(prior.cohorts) * len(validation) > task.settings.overhead * task.settings.forwards:
         loss = task.engine.losses(anchor[None], validation, task.kind)
         return Start(descent=alone, name="anchor", anchor_loss=float(loss), forwards=len(validation))
     vocabulary = vocabulary_covariance(task.engine.vocabulary())

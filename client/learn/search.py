@@ -58,7 +58,7 @@ class Search:
         self.plateau = Plateau(settings.patience, settings.tolerance, self.start_loss, self.start_loss)
         self.best, self.best_loss = self.anchor, chosen.anchor_loss
         self.history.append((0, chosen.anchor_loss))
-        if prior is not None:
+        if chosen.overhead:
             self.validate()
         self._schedule()
 

@@ -13,7 +13,7 @@ from common.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """`[learn]` in shoal.toml. The defaults are what measured best on Pictograms (docs/learning.md)."""
+    """How hard a search tries; docs/learning.md tells how the defaults were chosen, on Pictograms."""
 
     forwards: int = 2400
     """Budget: U-Net forward passes (one candidate on one draw each), everything counted."""

@@ -69,6 +69,12 @@ def test_a_bad_prior_costs_at_most_its_share(bowl, latents):
     assert result.loss < 1.2 * alone.loss
 
 
+def test_a_budget_too_small_to_ask_about_a_prior_is_searched_without_one(bowl, latents):
+    small = replace(SETTINGS, forwards=200)
+    asked = run(bowl, latents, settings=small, prior=a_prior(bowl, [1, 0, 0, 0, 0, 0]))
+    assert (asked.overhead, asked.start) == (0, "anchor")
+
+
 @pytest.mark.parametrize("stops", [[5], [3, 4, 30]])
 def test_a_paused_search_ends_bit_for_bit_as_an_unbroken_one(bowl, latents, tmp_path, stops):
     whole = run(bowl, latents)
