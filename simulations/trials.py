@@ -13,8 +13,7 @@ from torch import Tensor
 
 from client.backbone.engine import Engine, TorchEngine
 from client.backbone.latents import Batch, Latents, draw_batch
-from client.learn.estimator import Losses
-from client.learn.reference import ReferenceSettings, reference_search
+from client.learn.reference import ReferenceSettings, published_draws, reference_search
 from client.learn.search import learn
 from client.learn.settings import Learned, Settings
 from common.prior import Prior
@@ -109,10 +108,7 @@ def reference(
     generator = torch.Generator().manual_seed(seed)
     settings = ReferenceSettings()
 
-    def next_losses() -> Losses:
-        batch = draw_batch(latents, 1, engine.timesteps, engine.templates(kind), generator)
-        return lambda candidates: engine.losses(candidates, batch, kind)
-
+    next_losses = published_draws(engine, latents, kind, generator)
     anchor = engine.anchor(class_word)
     for forwards, token in reference_search(anchor, next_losses, settings, generator):
         course.watch(forwards, token)

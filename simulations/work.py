@@ -17,7 +17,7 @@ from client.backbone.latents import Latents
 from client.federation import current_prior
 from client.learn.search import learn
 from client.learn.settings import Settings
-from client.photos import load_photos
+from client.photos import load_photos, stack
 from client.vault import Concept, Vault
 from common.prior import Prior
 from simulations.population import Person
@@ -85,7 +85,7 @@ def _latents(engine: TorchEngine, job: Job, person: Person) -> Latents:
     photos, refused = load_photos(job.people / str(person.number) / "photos", engine.pixel_size)
     if refused:
         raise ValueError(f"the pictures of person {person.number} could not be read: {refused}")
-    return engine.encode(np.stack([photo.pixels for photo in photos]))
+    return engine.encode(stack(photos))
 
 
 def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:

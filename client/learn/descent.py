@@ -1,4 +1,4 @@
-"""One forward-only descent: Adam on forward differences in whitened coordinates."""
+"""One forward-only descent: Adam on forward differences in shaped coordinates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Task:
 
 @dataclass(slots=True, kw_only=True)
 class Descent:
-    """A place in whitened coordinates with Adam's moments and the places it came through.
+    """A place in shaped coordinates with Adam's moments and the places it came through.
 
     Coordinates and what they mean are the `Shape`'s: with a prior, directions are drawn from its covariance.
     """
@@ -88,7 +88,7 @@ class Descent:
         return loss
 
     def _descend(self, gradient: Tensor, rate: float) -> None:
-        """Adam (Kingma & Ba 2015) with one second moment for all axes: whitening has made them alike."""
+        """Adam (Kingma & Ba 2015) with one second moment for all axes: the shape has set their proportions."""
         self.count += 1
         self.fresh += 1
         self.first = 0.9 * self.first + 0.1 * gradient

@@ -30,10 +30,9 @@ class Start:
     """Forwards of these that the search got nothing out of: `settings.overhead` bounds them."""
 
 
-def free(task: Task, anchor: Tensor) -> Descent:
-    """Return the search as it is without a prior: shaped by the backbone's vocabulary alone."""
-    covariance = vocabulary_covariance(task.engine.vocabulary())
-    return Descent(shape=shaped(covariance, anchor), place=torch.zeros_like(anchor))
+def free(vocabulary: Tensor, anchor: Tensor) -> Descent:
+    """Return the search as it is without a prior: shaped by the vocabulary's covariance alone."""
+    return Descent(shape=shaped(vocabulary, anchor), place=torch.zeros_like(anchor))
 
 
 def choose_start(
@@ -43,11 +42,11 @@ def choose_start(
 
     A budget too small for scoring the cohorts at that share is searched as without a prior.
     """
-    alone = free(task, anchor)
+    vocabulary = vocabulary_covariance(task.engine.vocabulary())
+    alone = free(vocabulary, anchor)
     if prior is None or len(prior.cohorts) * len(validation) > task.settings.overhead * task.settings.forwards:
         loss = task.engine.losses(anchor[None], validation, task.kind)
         return Start(descent=alone, name="anchor", anchor_loss=float(loss), forwards=len(validation))
-    vocabulary = vocabulary_covariance(task.engine.vocabulary())
     shapes = [cohort_shape(prior, cohort, anchor, vocabulary) for cohort in prior.cohorts]
     starts = torch.stack([anchor, *(shape.origin for shape in shapes)])
     losses = task.engine.losses(starts, validation, task.kind)

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from client.backbone.engine import Engine
 from client.backbone.latents import Latents, draw_batch
-from client.learn.estimator import Losses
-from client.learn.reference import ReferenceSettings, reference_search
+from client.learn.reference import ReferenceSettings, published_draws, reference_search
 from client.learn.settings import Learned, Progress, Reason
 
 PUBLISHED_FORWARDS = 90_000
@@ -50,9 +49,7 @@ def learn_as_published(
     templates = engine.templates(kind)
     validation = draw_batch(latents, VALIDATION_DRAWS, engine.timesteps, templates, generator, stratified=True)
 
-    def next_losses() -> Losses:
-        batch = draw_batch(latents, 1, engine.timesteps, templates, generator)
-        return lambda candidates: engine.losses(candidates, batch, kind)
+    next_losses = published_draws(engine, latents, kind, generator)
 
     def score(token: Tensor) -> float:
         return float(engine.losses(token[None], validation, kind))

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from client.backbone.engine import Engine
+from client.backbone.latents import Latents, draw_batch
 from client.learn.estimator import Losses, forward_difference
 from client.learn.subspace import low_variance_directions, without
 
@@ -75,6 +77,16 @@ def reference_step(
     if state.count % settings.history == 0:
         state.removed = low_variance_directions(torch.stack(state.history), settings.noise_share, standardize=True)
     return loss
+
+
+def published_draws(engine: Engine, latents: Latents, kind: str, generator: torch.Generator) -> Callable[[], Losses]:
+    """Return what gives each step its batch: one photo, noise and timestep, as published."""
+
+    def next_losses() -> Losses:
+        batch = draw_batch(latents, 1, engine.timesteps, engine.templates(kind), generator)
+        return lambda candidates: engine.losses(candidates, batch, kind)
+
+    return next_losses
 
 
 def reference_search(

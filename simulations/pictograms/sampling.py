@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
-from common.errors import BackboneError
+from client import generate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +35,12 @@ def default_folder() -> Path:
 
 
 def load_pipeline(folder: Path) -> Any:  # noqa: ANN401 - diffusers' pipelines are untyped
-    """Load a `StableDiffusionPipeline` folder in single precision, quietly.
+    """Load a pipeline as `shoal generate` does, on the GPU where there is one.
 
     Raises:
         BackboneError: there is no pipeline in the folder.
     """
-    if not (folder / "model_index.json").exists():
-        raise BackboneError(f"no diffusers pipeline in {folder}: set SHOAL_MODEL to a folder with model_index.json")
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, safety_checker=None, dtype=torch.float32
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    return generate.load_pipeline(folder, device="cuda" if torch.cuda.is_available() else "cpu")
 
 
 @torch.inference_mode()
