@@ -8,7 +8,8 @@ ShoalError                    catch this one, at a process's edge
 ├── VaultError                the person's own store is damaged or lacks what was asked for
 ├── BudgetExhaustedError      final: this person takes no further part
 └── ProtocolError             the peer is wrong: drop its message
-    └── StaleRoundError       harmless: wait for the next round
+    ├── StaleRoundError       harmless: wait for the next round
+    └── AbortedRoundError     too few are left, or somebody cheated: this sum is never opened
 
 A message names what is wrong, the value, and the remedy, and never carries a photo, prompt, token or key.
 """
@@ -50,3 +51,12 @@ class ProtocolError(ShoalError):
 
 class StaleRoundError(ProtocolError):
     """A message belongs to a round that is over or to a prior that was replaced."""
+
+
+class AbortedRoundError(ProtocolError):
+    """A secure sum cannot be opened."""
+
+    def __init__(self, message: str, *, blamed: tuple[object, ...] = ()) -> None:
+        """Say why, and `blamed`: the labels of the devices whose secrets could not be opened, if that is why."""
+        super().__init__(message)
+        self.blamed = blamed
