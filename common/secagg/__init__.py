@@ -6,11 +6,11 @@ machines, bytes in and bytes out; docs/protocol.md is its specification.
 
 from __future__ import annotations
 
+from common.secagg.gathered import Sum
 from common.secagg.graph import Topology, topology
 from common.secagg.identity import Identity, certify, check_certificate
 from common.secagg.protocol import secure_sum
 from common.secagg.rules import Rules, digest_parameters
-from common.secagg.server import Sum
 from common.secagg.states import Advertised, Confirmed, Done, Masked, Shared, State, read_state
 
 __all__ = [

@@ -52,35 +52,53 @@ class Topology:
 def topology(people: int) -> Topology:
     """Derive degree and thresholds for n members.
 
+    **Complete graph** (k = n − 1, t = ⌊2n/3⌋): nothing is left to chance. Fewer than n/3 colluders cannot open a
+    secret, and no two sets U3 gather q confirmations each, since honest devices sign one only and 2q − n > n/3. Up to
+    n − q dropouts are tolerated, wherever they are.
+
+    **Sparse graph**, where it at least halves the neighbours: m = k/2 is the smallest number for which there are w
+    and t such that, with c = ⌊n/5⌋ colluders and d = ⌊n/5⌋ dropouts (X ~ Hypergeometric(population, marked, draws)),
+
+        n · Pr[X(n, c, m) ≥ w] ≤ 2⁻⁸⁰       no m members in a row have w colluders among them, so that w survivors
+                                            among any m hold the honest ones together: see `Graph.holds_together`
+        n · Pr[X(n − 1, c, 2m) ≥ t] ≤ 2⁻⁸⁰  no member has t colluding neighbours, who could open its secrets
+        n · Pr[X(n, d, m) > m − w] ≤ 2⁻²⁰   every m in a row keep w survivors; then every member keeps 2w ≥ t
+                                            neighbours, and the sum can be opened
+
+    each a union bound over n members, of the exact tail. Bell et al. ask the same of colluders (their section 3) but
+    let the dropouts fall at random; here the device checks w itself, so that a server which chooses who "dropped out"
+    cannot cut the graph in pieces and learn the sum of each.
+
     Raises:
         ProtocolError: fewer than 3 or more than 1,024 members.
     """
     if not 3 <= people <= MAXIMUM_PEOPLE:
         raise ProtocolError(f"a sum of {people} people, allowed 3 to {MAXIMUM_PEOPLE}: take no part")
     quorum = 2 * people // 3 + 1
-    complete = Topology(people=people, degree=people - 1, threshold=quorum - 1, quorum=quorum, present=0)
     colluders, dropouts = people // COLLUDERS, people // DROPOUTS
     for half in range(1, people // 4):
-        present = _threshold(people, colluders, half)
-        if present is not None and _unlikely(people, dropouts, half, half - present + 1, FAILURE_BITS):
-            threshold = _threshold(people, colluders, 2 * half)
-            if threshold is not None:
-                return Topology(people=people, degree=2 * half, threshold=threshold, quorum=quorum, present=present)
-    return complete
+        present = _threshold(people, colluders, half, people)
+        if present is None or _exceeds(people, dropouts, half, half - present + 1, people, FAILURE_BITS):
+            continue
+        threshold = _threshold(people - 1, colluders, 2 * half, people)
+        if threshold is not None:
+            return Topology(people=people, degree=2 * half, threshold=threshold, quorum=quorum, present=present)
+    return Topology(people=people, degree=people - 1, threshold=quorum - 1, quorum=quorum, present=0)
 
 
-def _threshold(people: int, marked: int, draws: int) -> int | None:
-    """Give the fewest marked among `draws` that none of n samples reaches but with probability 2⁻⁸⁰; None if none."""
-    for least in range(draws * marked // people, draws + 1):
-        if _unlikely(people, marked, draws, least, SECRECY_BITS):
+def _threshold(population: int, marked: int, draws: int, samples: int) -> int | None:
+    """Give the fewest marked that none of the samples has, but with probability 2⁻⁸⁰; None where there is no such."""
+    for least in range(draws * marked // population + 1, draws + 1):
+        if not _exceeds(population, marked, draws, least, samples, SECRECY_BITS):
             return least
     return None
 
 
-def _unlikely(people: int, marked: int, draws: int, least: int, bits: int) -> bool:
-    """Say whether n · Pr[X ≥ least] ≤ 2^−bits for X hypergeometric, exactly, in integers."""
-    ways = sum(comb(marked, x) * comb(people - marked, draws - x) for x in range(least, min(marked, draws) + 1))
-    return people * ways << bits <= comb(people, draws)
+def _exceeds(population: int, marked: int, draws: int, least: int, samples: int, bits: int) -> bool:
+    """Say whether samples · Pr[X ≥ least] > 2^−bits for X hypergeometric: exactly, in integers."""
+    most = min(marked, draws)
+    ways = sum(comb(marked, x) * comb(population - marked, draws - x) for x in range(least, most + 1))
+    return samples * ways << bits > comb(population, draws)
 
 
 @dataclass(frozen=True, slots=True)

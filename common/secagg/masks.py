@@ -29,7 +29,7 @@ def expand(seed: bytes, length: int) -> NDArray[np.uint32]:
 
 
 def add_pair(
-    vector: NDArray[np.uint32], secret: bytes, transcript: bytes, own: bytes, other: bytes
+    vector: NDArray[np.uint32], secret: bytes, transcript: bytes, *, own: bytes, other: bytes
 ) -> NDArray[np.uint32]:
     """Add the mask that two members share, or subtract it where `own` is the larger identity.
 

@@ -16,7 +16,7 @@ Reading checks form alone: types, lengths, limits. What the values must be is fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar, Final
 
@@ -66,6 +66,11 @@ class Advertisement:
         return self.identity + self.cipher_key + self.mask_key + self.commitment
 
     @property
+    def unique(self) -> tuple[bytes, ...]:
+        """Give what no other member may have as well."""
+        return self.identity, self.cipher_key, self.mask_key, self.commitment
+
+    @property
     def body(self) -> bytes:
         """Give the 256 bytes, as they also stand in a roster."""
         return self.identity + self.certificate + self.cipher_key + self.mask_key + self.commitment + self.signature
@@ -107,9 +112,13 @@ class Roster:
 
     def __post_init__(self) -> None:
         """Refuse a list that is too long, out of order, or names somebody twice."""
-        names = [member.identity for member in self.members]
-        if not 1 <= len(names) <= MAXIMUM_PEOPLE or any(a >= b for a, b in pairwise(names)):
+        if not 1 <= len(self.members) <= MAXIMUM_PEOPLE or any(a >= b for a, b in pairwise(self.names)):
             raise ProtocolError("the list of members is too long, out of order or names one twice: drop the message")
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """Give the members' identities, by which everything about them is derived."""
+        return tuple(member.identity for member in self.members)
 
     def to_bytes(self) -> bytes:
         """Write the message: u16 count, 256 bytes each."""
@@ -290,7 +299,7 @@ class Unmasking:
 
     kind: ClassVar[int] = 9
 
-    shares: tuple[tuple[int, bytes], ...]
+    shares: tuple[tuple[int, bytes], ...] = field(repr=False)
     """What (`NOTHING`, `SELF_SEED`, `MASK_KEY`) and 33 bytes, zero for nothing."""
 
     def to_bytes(self) -> bytes:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from common.secagg.gathered import Sum
     from common.secagg.identity import Identity
     from common.secagg.rules import Rules
 
@@ -26,10 +27,10 @@ def secure_sum(
     drop_masked: frozenset[Identity] = frozenset(),
     drop_confirm: frozenset[Identity] = frozenset(),
     drop_unmask: frozenset[Identity] = frozenset(),
-) -> server.Sum[Identity]:
+) -> Sum[Identity]:
     """Sum vectors of which nobody learns more than the sum.
 
-    SecAgg+ (Bell et al., CCS 2020, ePrint 2020/704, Algorithm 2) with the consistency check of Bonawitz et al. (CCS
+    SecAgg+ (Bell et al., CCS 2020, ePrint 2020/704, section 3) with the consistency check of Bonawitz et al. (CCS
     2017, ePrint 2017/281, Figure 4). Whoever is in `drop_…` does not answer that exchange, nor any later one.
 
     Args:

@@ -29,9 +29,9 @@ SHARE: Final = 33
 NONCE: Final = 12
 CIPHERTEXT: Final = NONCE + 2 * SHARE + 16
 """Bytes of two encrypted shares: nonce, two values, AES-GCM's tag."""
-OF_SEED: Final = b"shoal secagg self mask commitment 1\0"
-OF_SEED_SHARE: Final = b"shoal secagg self mask share commitment 1\0"
-OF_MASK_KEY_SHARE: Final = b"shoal secagg mask key share commitment 1\0"
+_SEED: Final = b"shoal secagg self mask commitment 1\0"
+_SEED_SHARE: Final = b"shoal secagg self mask share commitment 1\0"
+_MASK_KEY_SHARE: Final = b"shoal secagg mask key share commitment 1\0"
 
 
 def split(secret: bytes, quantity: int, threshold: int) -> list[bytes]:
@@ -62,9 +62,21 @@ def _weights(places: Sequence[int]) -> tuple[int, ...]:
     return tuple(whole * pow(x * prod(y - x for y in places if y != x), -1, PRIME) % PRIME for x in places)
 
 
-def commit(label: bytes, context: bytes, owner: bytes, value: bytes) -> bytes:
-    """Commit to a value of full entropy: SHA-256, hiding since nobody can guess 256 bits, binding as SHA-256 is."""
-    return hashlib.sha256(label + context + owner + value).digest()
+def commit_to_seed(context: bytes, owner: bytes, seed: bytes) -> bytes:
+    """Commit to b, so that whoever opens it knows that it is right.
+
+    SHA-256 of a value of 256 random bits: hiding, since nobody can guess it, and binding, since nobody finds two.
+    """
+    return hashlib.sha256(_SEED + context + owner + seed).digest()
+
+
+def commit_to_share(transcript: bytes, owner: bytes, holder: bytes, value: bytes, *, of_seed: bool) -> bytes:
+    """Commit to the holder's share of the owner's b or s^SK, so that a false share is known as one.
+
+    Hiding and binding as `commit_to_seed`: to whoever lacks a share, it is uniform in the field.
+    """
+    label = _SEED_SHARE if of_seed else _MASK_KEY_SHARE
+    return hashlib.sha256(label + transcript + owner + holder + value).digest()
 
 
 def seal(key: bytes, nonce: bytes, shares: bytes, transcript: bytes) -> bytes:

@@ -22,6 +22,7 @@ from common.secagg.identity import Identity
 from common.secagg.messages import Roster
 from common.secagg.rules import Rules
 from common.secagg.shares import SHARE
+from common.secagg.transcript import on_survivors
 from common.secagg.wire import (
     KEY,
     MAXIMUM_PEOPLE,
@@ -155,6 +156,12 @@ class Confirmed:
     masked: Masked
     survivors: frozenset[int]
     """U3."""
+
+    @property
+    def confirmation(self) -> bytes:
+        """Give what the members sign in exchange 4."""
+        masked = self.masked
+        return on_survivors(masked.transcript, len(masked.identities), masked.senders, self.survivors)
 
     def to_bytes(self) -> bytes:
         """Write the state; it holds secrets."""
