@@ -3,8 +3,13 @@
 Canonne, Kamath and Steinke (NeurIPS 2020, arXiv:2004.00010v5), Algorithms 1 to 3. N_Z(0, σ²) puts mass proportional to
 exp(−x²/2σ²) on every integer x. No floating-point number takes part, so nothing of Mironov's attack on rounded noise
 (CCS 2012) applies; every probability is a ratio of integers, and each coin is thrown by comparing uniform integers.
-Running time depends on the values drawn: whoever could time single draws to microseconds would learn about the noise,
-so shares are drawn before a message is awaited by anyone.
+
+Why not Skellam noise, whose sums are Skellam again (Agarwal, Kairouz and Liu, NeurIPS 2021, arXiv:2110.04995)? Its
+Rényi bound has a further term in the L1 norm, exact Poisson samplers are more work than this file, and from a variance
+of 8 on the sum of shares is so near a discrete Gaussian that the difference costs less than 10⁻³⁰ (`accounting`).
+
+A limit: running time depends on the values drawn, as with every published exact sampler. What can be timed from
+outside is the drawing of a whole share of thousands of numbers, not a single one.
 """
 
 from __future__ import annotations

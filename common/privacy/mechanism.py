@@ -30,6 +30,7 @@ MAXIMUM_LENGTH: Final = 2**16
 """Numbers in a vector: 16 cohorts of 64 dimensions need 34,320."""
 MAXIMUM_SCALE: Final = 2.0**24
 """Rounding to 2⁻²⁴ costs nothing that could be measured, and all squares stay exact in 53 bits."""
+MINIMUM_SCALE: Final = 2.0**-10
 MODULI: Final = (8, 16, 24, 32)
 """Bits of a masked integer, whole bytes."""
 _BIAS: Final = math.exp(-0.5)
@@ -53,7 +54,7 @@ class Mechanism:
     def __post_init__(self) -> None:
         """Refuse values outside the protocol."""
         _check(_is_int(self.length) and 1 <= self.length <= MAXIMUM_LENGTH, "length", self.length)
-        _check(isinstance(self.scale, float) and 2.0**-10 <= self.scale <= MAXIMUM_SCALE, "scale", self.scale)
+        _check(isinstance(self.scale, float) and MINIMUM_SCALE <= self.scale <= MAXIMUM_SCALE, "scale", self.scale)
         _check(self.modulus_bits in MODULI and _is_int(self.modulus_bits), "modulus_bits", self.modulus_bits)
         most = 4**self.modulus_bits  # a share of this size is already uniform modulo 2^b
         _check(_is_int(self.share_variance) and 0 <= self.share_variance <= most, "share_variance", self.share_variance)
