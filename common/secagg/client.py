@@ -43,6 +43,7 @@ from common.secagg.wire import KEY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
     from numpy.typing import NDArray
 
     from common.secagg.graph import Graph
@@ -102,10 +103,10 @@ def share(
     digest, names = transcript.digest_roster(state.rules, roster), roster.names
     graph, own = draw_graph(digest, names), names.index(state.identity.public)
     seeds, mask_keys = _split(graph, own, state.self_seed), _split(graph, own, state.mask_secret)
-    sealed, commitments = [], []
+    private, sealed, commitments = keys.private_key(state.cipher_secret), [], []
     for other in graph.neighbours(own):
         pair = (names[own], names[other])
-        key = _share_key(state, digest, *pair, roster.members[other].cipher_key)
+        key = _share_key(private, roster.members[other].cipher_key, digest, sender=names[own], receiver=names[other])
         sealed.append(shares.seal(key, randomness(shares.NONCE), seeds[other] + mask_keys[other], digest))
         commitments.append(
             shares.commit_to_share(digest, *pair, seeds[other], of_seed=True)
@@ -143,12 +144,12 @@ def mask(
     graph, own = draw_graph(digest, names), names.index(identity.public)
     check_delivery(rules, graph, own, names, digest, delivery, verify)
     neighbours = [other for other in graph.neighbours(own) if other in delivery.senders]
-    held = []
+    opening, masking, held = keys.private_key(before.cipher_secret), keys.private_key(before.mask_secret), []
     masked = integers + masks.expand(keys.derive(keys.SELF, before.self_seed, digest, names[own]), rules.length)
     for other, sealed in zip(neighbours, delivery.sealed, strict=True):
-        key = _share_key(before, digest, names[other], names[own], members[other].cipher_key)
+        key = _share_key(opening, members[other].cipher_key, digest, sender=names[other], receiver=names[own])
         held.append(shares.unseal(key, sealed, digest))
-        agreed = keys.agree(before.mask_secret, members[other].mask_key)
+        agreed = keys.agree(masking, members[other].mask_key)
         masked = masks.add_pair(masked, agreed, digest, own=names[own], other=names[other])
     after = Masked(
         rules=rules,
@@ -207,9 +208,9 @@ def _split(graph: Graph, own: int, secret: bytes) -> dict[int, bytes]:
     return dict(zip(closed, shares.split(secret, len(closed), graph.topology.threshold), strict=True))
 
 
-def _share_key(state: Advertised, digest: bytes, sender: bytes, receiver: bytes, public: bytes) -> bytes:
-    """Give the key under which one member's shares travel to another; `public` is the other one's c^PK."""
-    return keys.derive(keys.SHARE, keys.agree(state.cipher_secret, public), digest, sender, receiver)
+def _share_key(private: X25519PrivateKey, public: bytes, digest: bytes, *, sender: bytes, receiver: bytes) -> bytes:
+    """Give the key under which one member's shares travel to another; both ends derive the same."""
+    return keys.derive(keys.SHARE, keys.agree(private, public), digest, sender, receiver)
 
 
 def _reveal(held: bytes, *, survived: bool) -> tuple[int, bytes]:

@@ -77,9 +77,10 @@ def take_masks_off(state: MaskedGathered[Label], secrets: Mapping[int, bytes]) -
         if owner in state.survivors:
             total -= masks.expand(keys.derive(keys.SELF, secret, start.digest, names[owner]), start.rules.length)
             continue
+        private = keys.private_key(secret)
         for other in state.survivors.intersection(start.neighbours[owner]):
             # The half of the pair's mask that the dropout would have brought cancels its neighbour's.
-            agreed = keys.agree(secret, start.roster.members[other].mask_key)
+            agreed = keys.agree(private, start.roster.members[other].mask_key)
             total = masks.add_pair(total, agreed, start.digest, own=names[owner], other=names[other])
     return masks.wrap(total, start.rules)
 

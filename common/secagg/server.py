@@ -207,5 +207,6 @@ def _check_keys(rules: Rules, member: Advertisement, taken: set[bytes], verify: 
     transcript.check_advertisement(rules, member, verify)
     if not taken.isdisjoint(member.unique) or len(set(member.unique)) < len(member.unique):
         raise ProtocolError("an identity or key is in the round already: leave this device out")
+    probe = keys.private_key(_PROBE)
     for public in (member.cipher_key, member.mask_key):
-        keys.agree(_PROBE, public)
+        keys.agree(probe, public)
