@@ -107,16 +107,19 @@ def generate(
 @app.command()
 def export(
     name: Name,
-    path: Annotated[Path, typer.Argument(help="A folder, or a file ending in .safetensors or .pt.")],
+    path: Annotated[Path, typer.Argument(help="A folder, or a file ending in .safetensors or .pt.")] = Path(),
     *,
-    layout: Annotated[Literal["diffusers", "a1111"], typer.Option("--format", help="Who is to load it.")] = "diffusers",
+    layout: Annotated[
+        Literal["diffusers", "comfyui", "a1111"], typer.Option("--format", help="Which program is to load it.")
+    ] = "diffusers",
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     home: Home,
 ) -> None:
-    """Write a concept for diffusers and ComfyUI (safetensors) or AUTOMATIC1111 (.pt)."""
-    from client.backbone.exports import export_concept
+    """Write a concept for diffusers, ComfyUI (both safetensors) or AUTOMATIC1111 (.pt)."""
+    from client.backbone.exports import export_concept, usage
 
-    file = export_concept(Vault(home).concept(name), path, layout)
-    Console().print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
+    file = export_concept(Vault(home).concept(name), path, layout, replace=force)
+    Console().print(f"wrote {file}\n{usage(file, name, layout)}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from client.files import write_whole
 from client.vault import Concept
+from client.version import version
 from common.errors import ConfigError
 
 FILE_NAME = "learned_embeds.safetensors"
 """What diffusers looks for in a folder (diffusers 0.42, `TEXT_INVERSION_NAME_SAFE`)."""
 
-Layout = Literal["diffusers", "a1111"]
-SUFFIXES: dict[Layout, str] = {"diffusers": ".safetensors", "a1111": ".pt"}
+Layout = Literal["diffusers", "comfyui", "a1111"]
+SUFFIXES: dict[Layout, str] = {"diffusers": ".safetensors", "comfyui": ".safetensors", "a1111": ".pt"}
+
+SDXL_WIDTHS = {"clip_l": 768, "clip_g": 1280}
+"""The two text encoders of Stable Diffusion XL, in the order in which it joins their states (arXiv:2307.01952); a
+concept of their joint width is one vector for each."""
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST_NAME = 40
@@ -42,31 +48,49 @@ def placeholder(name: str) -> str:
     return f"<{name}>"
 
 
-def write_embedding(path: Path, token_name: str, vectors: NDArray[np.float32], provenance: Mapping[str, str]) -> None:
-    """Write a safetensors file with exactly one key, the placeholder; diffusers refuses more.
+def write_embedding(
+    path: Path, tensors: Mapping[str, NDArray[np.float32]], provenance: Mapping[str, str], *, replace: bool = False
+) -> None:
+    """Write a safetensors file.
+
+    With one key, the placeholder as prompts use it, diffusers loads it (and refuses more), and so do ComfyUI, which
+    takes the first tensor of such a file, and AUTOMATIC1111. SDXL's pair has the keys ``clip_l`` and ``clip_g``, by
+    which ComfyUI and AUTOMATIC1111 know it; to diffusers its tensors are given one by one.
 
     Args:
-        path: the file, replaced whole or not at all.
-        token_name: the placeholder as prompts use it, ``<my-dog>``.
-        vectors: float32 of shape (tokens, width).
+        path: the file, written whole or not at all.
+        tensors: by key, float32 of shape (tokens, width).
         provenance: where the token comes from, for the file's metadata.
+        replace: whether a file that is there may go.
 
     Raises:
-        ConfigError: there is no vector, or one is not finite, or the place cannot be written.
+        ConfigError: there is no vector, or one is not finite, or the place is taken or cannot be written.
     """
-    tensor = _checked(vectors)
-    facts = {"format": "pt", **provenance}
-    _replace(path, lambda draft: save_file({token_name: tensor}, draft, metadata=facts))
+    checked = {key: _checked(vectors) for key, vectors in tensors.items()}
+    _write(path, save(checked, metadata={"format": "pt", **provenance}), replace=replace)
 
 
-def write_a1111(path: Path, token_name: str, vectors: NDArray[np.float32], *, steps: int) -> None:
+def write_a1111(
+    path: Path,
+    token_name: str,
+    vectors: NDArray[np.float32],
+    provenance: Mapping[str, str],
+    *,
+    steps: int,
+    replace: bool = False,
+) -> None:
     """Write AUTOMATIC1111's ``.pt`` layout: plain tensors in a dictionary, loadable with ``weights_only=True``.
+
+    It is pickled in torch's old way: into the new one, a zip, torch 2.13 puts members that are not on that program's
+    list of harmless ones (``modules/safe.py``), and it refuses the file as malicious.
 
     Args:
         path: the file; that program takes the prompt's word from its name.
         token_name: the placeholder, which diffusers takes from the file.
         vectors: float32 of shape (tokens, width).
+        provenance: where the token comes from; all readers pass over it.
         steps: how long it was learned, shown by that program.
+        replace: whether a file that is there may go.
 
     Raises:
         ConfigError: as for `write_embedding`.
@@ -78,40 +102,66 @@ def write_a1111(path: Path, token_name: str, vectors: NDArray[np.float32], *, st
         "step": steps,
         "sd_checkpoint": None,
         "sd_checkpoint_name": None,
+        "provenance": dict(provenance),
     }
-    _replace(path, lambda draft: torch.save(content, draft))
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=False)
+    _write(path, buffer.getvalue(), replace=replace)
 
 
-def export_concept(concept: Concept, path: Path, layout: Layout) -> Path:
+def export_concept(concept: Concept, path: Path, layout: Layout, *, replace: bool = False) -> Path:
     """Write a concept as the other program wants it and return the file.
 
     Args:
         concept: from the vault.
         path: the file, or a folder, in which the file gets the name that the program looks for.
         layout: which program.
+        replace: whether a file that is there may go.
 
     Raises:
         ConfigError: the file's ending is not that layout's, or as for `write_embedding`.
     """
-    suffix, usual = SUFFIXES[layout], FILE_NAME if layout == "diffusers" else f"{concept.name}.pt"
+    suffix = SUFFIXES[layout]
+    usual = FILE_NAME if layout == "diffusers" else f"{concept.name}{suffix}"
     file = path if path.suffix and not path.is_dir() else path / usual
     if file.suffix != suffix:
         raise ConfigError(f"{path} does not end in {suffix}: that is what --format {layout} writes")
-    vectors = concept.token[None]
+    vectors, word = np.atleast_2d(concept.token), placeholder(concept.name)
+    pair = vectors.shape[1] == sum(SDXL_WIDTHS.values())
     if layout == "a1111":
-        write_a1111(file, placeholder(concept.name), vectors, steps=concept.forwards)
-        return file
-    facts = {
+        if pair:
+            raise ConfigError(
+                "a .pt file has no place for SDXL's two vectors: --format comfyui, AUTOMATIC1111 reads it"
+            )
+        write_a1111(file, word, vectors, provenance(concept), steps=concept.forwards, replace=replace)
+    else:
+        tensors = _sdxl(vectors) if pair else {word: vectors}
+        write_embedding(file, tensors, provenance(concept), replace=replace)
+    return file
+
+
+def usage(file: Path, name: str, layout: Layout) -> str:
+    """Say in one line how the other program is given a concept's file."""
+    if layout == "diffusers":
+        return f"pipeline.load_textual_inversion({file.as_posix()!r}), then {placeholder(name)} in a prompt"
+    program, word = {"comfyui": ("ComfyUI", f"embedding:{file.stem}"), "a1111": ("AUTOMATIC1111", file.stem)}[layout]
+    return f"put it into the embeddings folder of {program}, then {word} in a prompt"
+
+
+def provenance(concept: Concept) -> dict[str, str]:
+    """Say where a token comes from: nothing of photos, prompts or folders is in it."""
+    return {
         "name": concept.name,
         "kind": concept.kind,
-        "class_word": concept.class_word,
         "backbone": concept.backbone,
-        "forwards": str(concept.forwards),
-        "loss": f"{concept.loss:.6f}",
-        "made_by": "shoal",
+        "made_by": f"Shoal {version()}",
     }
-    write_embedding(file, placeholder(concept.name), vectors, facts)
-    return file
+
+
+def _sdxl(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Return the part of each text encoder."""
+    first = SDXL_WIDTHS["clip_l"]
+    return {"clip_l": vectors[:, :first], "clip_g": vectors[:, first:]}
 
 
 def _checked(vectors: NDArray[np.float32]) -> torch.Tensor:
@@ -119,17 +169,13 @@ def _checked(vectors: NDArray[np.float32]) -> torch.Tensor:
         raise ConfigError(f"an export needs vectors of shape (tokens, width), got {vectors.shape}: learn it again")
     if not np.isfinite(vectors).all():
         raise ConfigError("a learned vector holds NaN or infinity: learn it again")
-    return torch.from_numpy(np.array(vectors, np.float32))
+    return torch.from_numpy(np.array(vectors, np.float32, order="C"))
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the file and move over it, so that nobody ever loads half of one."""
-    draft = path.with_name(f".{path.name}.draft")
+def _write(path: Path, data: bytes, *, replace: bool) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(draft)
-        draft.replace(path)
-    except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise ConfigError(f"{path} cannot be written ({error}): choose another place") from error
+        write_whole(path, data, replace=replace)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} is there already: --force replaces it, or choose another place") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror}): choose another place") from error

@@ -153,6 +153,7 @@ def test_generate_names_a_concept_that_was_never_taught(capsys, home, taught):
     ("path", "layout", "file"),
     [
         ("out", "diffusers", "out/learned_embeds.safetensors"),
+        ("out", "comfyui", "out/my-dog.safetensors"),
         ("out", "a1111", "out/my-dog.pt"),
         ("a/dog.safetensors", "diffusers", "a/dog.safetensors"),
         ("dog.pt", "a1111", "dog.pt"),
@@ -165,12 +166,25 @@ def test_export_knows_what_each_program_looks_for(capsys, home, taught, tmp_path
     assert file in out
 
 
-def test_an_export_says_where_it_comes_from(capsys, home, taught, tmp_path):
-    run(capsys, "export", "my-dog", tmp_path)
+def test_export_says_how_the_other_program_is_given_the_file(capsys, home, taught, tmp_path):
+    told = {layout: run(capsys, "export", "my-dog", tmp_path / layout, "--format", layout)[1] for layout in (
+        "diffusers", "comfyui", "a1111",
+    )}  # fmt: skip
+    assert "load_textual_inversion" in told["diffusers"]
+    assert "<my-dog> in a prompt" in told["diffusers"]
+    assert "embedding:my-dog in a prompt" in told["comfyui"]
+    assert told["a1111"].endswith("AUTOMATIC1111, then my-dog in a prompt")
+
+
+def test_export_replaces_a_file_only_by_force(capsys, home, taught, tmp_path):
+    (tmp_path / "learned_embeds.safetensors").write_bytes(b"mine")
+    code, _, err = run(capsys, "export", "my-dog", tmp_path)
+    assert code == 1
+    assert "--force" in err
+    assert (tmp_path / "learned_embeds.safetensors").read_bytes() == b"mine"
+    assert run(capsys, "export", "my-dog", tmp_path, "--force")[0] == 0
     with safe_open(tmp_path / "learned_embeds.safetensors", framework="np") as opened:
         assert (opened.get_tensor("<my-dog>") == taught.token[None]).all()
-        assert opened.metadata()["backbone"] == taught.backbone
-        assert str(home) not in str(opened.metadata())
 
 
 def test_export_refuses_an_ending_that_the_program_would_not_read(capsys, home, taught, tmp_path):
