@@ -14,6 +14,7 @@ used once: whoever keeps it must have stored the next one durably before the rep
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar, Final
 
 from common.errors import ProtocolError
@@ -92,6 +93,7 @@ class Shared:
         reader = unframe(cls.kind, data)
         advertised, roster = Advertised.from_bytes(_take_nested(reader)), Roster.from_bytes(_take_nested(reader))
         reader.end()
+        _check(advertised.identity.public in roster.names)
         return cls(advertised=advertised, roster=roster)
 
 
@@ -140,11 +142,12 @@ class Masked:
         count = reader.number(2, 0, people, "the number of shares")
         held = tuple(reader.take(HELD * reader.number(1, 0, 1, "whether there is a share")) for _ in range(count))
         reader.end()
-        if identity.public not in identities:
-            raise ProtocolError("a stored state lacks its own device: forget this round")
-        return cls(
+        state = cls(
             rules=rules, identity=identity, transcript=transcript, identities=identities, senders=senders, held=held
         )
+        _check(identity.public in identities and all(a < b for a, b in pairwise(identities)))
+        _check(state.own in senders and len(held) == len(senders.intersection(state.graph.neighbours(state.own))))
+        return state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +178,7 @@ class Confirmed:
         masked = Masked.from_bytes(_take_nested(reader))
         survivors = reader.members(len(masked.identities))
         reader.end()
+        _check(masked.own in survivors and survivors <= masked.senders)
         return cls(masked=masked, survivors=survivors)
 
 
@@ -212,6 +216,11 @@ def read_state(data: bytes) -> State:
         if kind_of(data) == form.kind:
             return form.from_bytes(data)
     raise ProtocolError("these are not the bytes of a state: forget this round")
+
+
+def _check(holds: bool) -> None:  # noqa: FBT001 - reads as a statement of what must hold
+    if not holds:
+        raise ProtocolError("the parts of a stored state do not belong together: forget this round")
 
 
 def _pack_who(rules: Rules, identity: Identity) -> bytes:
