@@ -13,24 +13,28 @@ from typing import TYPE_CHECKING
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client.federation import contribute, is_ready, receive_prior
+from client.contribution import contribute
+from client.federation import answer_confirm, answer_keys, answer_shares, answer_unmask, is_ready
+from client.priors import receive_prior
+from client.rules import Device
 from common.errors import ConfigError, PriorError, ProtocolError, StaleRoundError
 from common.messages import (
-    ContributionReply,
+    Form,
     PriorNotice,
     PriorReply,
     ReadyQuery,
     ReadyReply,
     RoundCall,
+    RoundStep,
+    StepReply,
     from_fields,
-    pack_vector,
     to_fields,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Answer = ReadyReply | ContributionReply | PriorReply
+    Fields = dict[str, object]
 
 _FAILED = 2
 """Flower's own code for "the client app raised an exception" (flwr.common.constant.ErrorCode, 1.41)."""
@@ -39,33 +43,48 @@ app = ClientApp()
 
 
 @app.query("ready")
-def ready(message: Message, context: Context) -> Message:
+def query_ready(message: Message, context: Context) -> Message:
     """Say whether this person could contribute now."""
-
-    def answer(folder: Path, found: dict[str, object]) -> ReadyReply:
-        return ReadyReply(ready=is_ready(folder, from_fields(ReadyQuery, found)))
-
-    return _reply(message, context, answer)
+    return _reply(message, context, lambda me, found: ReadyReply(ready=is_ready(me, from_fields(ReadyQuery, found))))
 
 
-@app.train("contribute")
-def train_contribute(message: Message, context: Context) -> Message:
-    """Give this person's one vector for a round."""
+@app.train("keys")
+def train_keys(message: Message, context: Context) -> Message:
+    """Enter a round, as it is announced."""
+    return _reply(message, context, lambda me, found: StepReply(reply=answer_keys(me, from_fields(RoundCall, found))))
 
-    def answer(folder: Path, found: dict[str, object]) -> ContributionReply:
-        _refuse_late(message)
-        return ContributionReply(contribution=pack_vector(contribute(folder, from_fields(RoundCall, found))))
 
-    return _reply(message, context, answer)
+@app.train("shares")
+def train_shares(message: Message, context: Context) -> Message:
+    """Share this round's secrets with the neighbours."""
+    return _step(message, context, answer_shares)
+
+
+@app.train("masked")
+def train_masked(message: Message, context: Context) -> Message:
+    """Give this person's one masked vector."""
+    return _step(message, context, contribute)
+
+
+@app.train("confirm")
+def train_confirm(message: Message, context: Context) -> Message:
+    """Sign whose vectors are in the sum."""
+    return _step(message, context, answer_confirm)
+
+
+@app.train("unmask")
+def train_unmask(message: Message, context: Context) -> Message:
+    """Give what opens the sum of these, and nothing else."""
+    return _step(message, context, answer_unmask)
 
 
 @app.query("prior")
-def prior(message: Message, context: Context) -> Message:
+def query_prior(message: Message, context: Context) -> Message:
     """Take a new prior, or refuse it and keep the last good one."""
 
-    def answer(folder: Path, found: dict[str, object]) -> PriorReply:
+    def answer(me: Device, found: Fields) -> PriorReply:
         try:
-            receive_prior(folder, from_fields(PriorNotice, found))
+            receive_prior(me.folder, from_fields(PriorNotice, found))
         except PriorError:
             return PriorReply(stored=False)
         return PriorReply(stored=True)
@@ -73,7 +92,7 @@ def prior(message: Message, context: Context) -> Message:
     return _reply(message, context, answer)
 
 
-def state_folder(context: Context) -> Path:
+def device(context: Context) -> Device:
     """Find the person's state folder: the device's own setting, or this virtual person's place in a simulation.
 
     The run configuration comes from the server, so it is believed only where Flower's simulation says, by a
@@ -84,33 +103,39 @@ def state_folder(context: Context) -> Path:
     """
     own = context.node_config.get("state-folder")
     if isinstance(own, str) and own:
-        return Path(own)
+        return Device(folder=Path(own))
     partition, people = context.node_config.get("partition-id"), context.run_config.get("people-folder")
     if isinstance(partition, int) and isinstance(people, str) and people:
-        return Path(people) / str(partition)
+        return Device(folder=Path(people) / str(partition), simulated=True)
     raise ConfigError("no state folder: start the SuperNode with --node-config 'state-folder=\"...\"'")
 
 
+def _step(message: Message, context: Context, answer: Callable[[Device, RoundStep], bytes]) -> Message:
+    """Answer one of the exchanges that follow the announcement."""
+    return _reply(message, context, lambda me, found: StepReply(reply=answer(me, from_fields(RoundStep, found))))
+
+
 def _refuse_late(message: Message) -> None:
-    """Refuse a call that is no longer waited for: to book it would spend the contribution for nothing.
+    """Refuse what is no longer waited for: to book it would spend the contribution for nothing.
 
     Raises:
         StaleRoundError: the message's time to live is over, by this device's clock.
     """
     if time.time() > message.metadata.created_at + message.metadata.ttl:
-        raise StaleRoundError("this round is over: wait for the next one")
+        raise StaleRoundError("this exchange is over: wait for the next round")
 
 
-def _reply(message: Message, context: Context, answer: Callable[[Path, dict[str, object]], Answer]) -> Message:
+def _reply(message: Message, context: Context, answer: Callable[[Device, Fields], Form]) -> Message:
     """Answer with fields, or with the bare type of whatever went wrong."""
     try:
-        fields = to_fields(answer(state_folder(context), _fields(message)))
+        _refuse_late(message)
+        fields = to_fields(answer(device(context), _fields(message)))
     except Exception as error:  # noqa: BLE001 - nothing unforeseen may speak to the server either
         return Message(Error(code=_FAILED, reason=type(error).__name__), reply_to=message)
     return Message(RecordDict({"fields": ConfigRecord(dict(fields))}), reply_to=message)
 
 
-def _fields(message: Message) -> dict[str, object]:
+def _fields(message: Message) -> Fields:
     record = message.content.get("fields") if message.has_content() else None
     if not isinstance(record, ConfigRecord):
         raise ProtocolError("a message without fields: drop it")

@@ -15,11 +15,11 @@ from client.backbone.engine import Engine, TorchEngine
 from client.backbone.exports import placeholder
 from client.backbone.folder import find_backbone
 from client.backbone.latents import Latents
-from client.federation import current_prior
 from client.learn.published import PUBLISHED_FORWARDS, learn_as_published
 from client.learn.search import learn
 from client.learn.settings import Learned, Progress, Settings
 from client.photos import load_photos, stack
+from client.priors import admit_backbone, current_prior
 from client.terminal import learning_bar, pausing
 from client.unfinished import checkpoint_path, forget_unfinished
 from client.vault import Concept, Vault
@@ -69,7 +69,7 @@ def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> bo
         engine = TorchEngine(find_backbone(model))
         pixels = _pixels(lesson, engine.pixel_size, console)
         latents = engine.encode(pixels)
-    vault.admit_backbone(engine.fingerprint, engine.width)
+    admit_backbone(home, engine.fingerprint, engine.width)
     prior = None if lesson.published else _prior(home, engine.fingerprint, lesson.kind, console)
     checkpoint = checkpoint_path(home, lesson.name, f"{lesson.kind}/{lesson.class_word}", pixels)
     with learning_bar(console, f"learning <{lesson.name}>") as progress, pausing() as stop:

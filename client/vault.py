@@ -1,48 +1,26 @@
-"""The person's own store: concepts, what was contributed of them, and the last good prior.
+"""What the person taught: concepts, each in words and numbers, and which of them were contributed.
 
-One SQLite file in the person's state folder. Several processes use it at once (a learner writes, the Flower app
-reads and books), so each call opens it, does one transaction and closes it. `synchronous=EXTRA` syncs the folder too
-once the journal is gone: what a call returned from is still there after a power cut, which "booked before it leaves"
-depends on. A rollback journal, because a write-ahead log, made and removed at each opening, makes reading five times
-slower and writing no faster. `secure_delete` overwrites a forgotten token instead of only unlinking it.
+Tokens are what photos became. Of everything that takes part in rounds only `client.contribution` may import this
+module; tests/unit/client/test_only_exit.py holds the others to it.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from client.database import Database, now
 from common.errors import VaultError
-from common.prior import KINDS, Kind, SignedPrior, decode_prior
+from common.prior import KINDS, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-_BUSY_SECONDS: Final = 30.0
-"""How long a call waits for another process's transaction; each lasts milliseconds."""
-_VERSION: Final = 1
-_SCHEMA: Final = (
-    """CREATE TABLE concepts (
-         id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
-         class_word TEXT NOT NULL, backbone TEXT NOT NULL, anchor BLOB NOT NULL, token BLOB NOT NULL,
-         loss REAL NOT NULL, forwards INTEGER NOT NULL, created TEXT NOT NULL)""",
-    # No name and no token here: a row outlives the concept, as the evidence of what was given.
-    """CREATE TABLE contributions (
-         concept INTEGER PRIMARY KEY, round TEXT NOT NULL UNIQUE, prior_version INTEGER NOT NULL,
-         booked TEXT NOT NULL)""",
-    """CREATE TABLE priors (
-         backbone TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL, payload BLOB NOT NULL,
-         signature BLOB NOT NULL, PRIMARY KEY (backbone, kind))""",
-    "CREATE TABLE backbones (fingerprint TEXT PRIMARY KEY, width INTEGER NOT NULL)",
-)
 _COLUMNS: Final = "name, kind, class_word, backbone, anchor, token, loss, forwards"
 
 
@@ -84,26 +62,15 @@ class Concept:
 
 
 class Vault:
-    """What one person keeps on one device; safe to use from several processes at once."""
+    """The concepts on one device; safe to use from several processes at once."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the vault in `folder`, making both where they are missing.
+        """Open the vault in `folder`, making it where it is missing.
 
         Raises:
             VaultError: the folder cannot be written, or the file is no vault of this version.
         """
-        self._path = folder / "vault.sqlite"
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path.touch(mode=0o600)
-        except OSError as error:
-            message = f"cannot write to {folder} ({error.strerror}): choose another state folder"
-            raise VaultError(message) from error
-        with self._transaction("DEFERRED") as rows:
-            found = rows.execute("PRAGMA user_version").fetchone()[0]
-        if found != _VERSION:
-            with self._transaction() as rows:
-                _prepare(rows)
+        self._database = Database(folder)
 
     def save_concept(self, concept: Concept) -> None:
         """Keep a learned concept; one of the same name is replaced and keeps what was booked for it."""
@@ -111,13 +78,13 @@ class Vault:
             *(concept.name, concept.kind, concept.class_word, concept.backbone),
             *(_bytes(concept.anchor), _bytes(concept.token), concept.loss, concept.forwards),
         )
-        with self._transaction() as rows:
+        with self._database.transaction() as rows:
             rows.execute(
                 f"INSERT INTO concepts ({_COLUMNS}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
                 " ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, class_word = excluded.class_word,"
                 " backbone = excluded.backbone, anchor = excluded.anchor, token = excluded.token,"
                 " loss = excluded.loss, forwards = excluded.forwards, created = excluded.created",
-                (*values, _now()),
+                (*values, now()),
             )
 
     def concept(self, name: str) -> Concept:
@@ -141,7 +108,7 @@ class Vault:
         Raises:
             VaultError: there is no such concept.
         """
-        with self._transaction() as rows:
+        with self._database.transaction() as rows:
             if not rows.execute("DELETE FROM concepts WHERE name = ?", (name,)).rowcount:
                 raise _unknown(name)
 
@@ -152,90 +119,31 @@ class Vault:
         found = self._concepts(condition, kind, backbone)
         return found[0] if found else None
 
-    def mark_contributed(self, name: str, round_id: str, prior_version: int) -> None:
-        """Book, durably, that a concept went into a round. Call it before the reply leaves, never after.
-
-        A crash in between loses a contribution; the other order would count one twice.
-
-        Raises:
-            VaultError: there is no such concept, it was contributed before, or the round has an answer already.
-        """
-        with self._transaction() as rows:
-            found = rows.execute("SELECT id FROM concepts WHERE name = ?", (name,)).fetchone()
-            if found is None:
-                raise _unknown(name)
-            try:
-                rows.execute("INSERT INTO contributions VALUES (?, ?, ?, ?)", (*found, round_id, prior_version, _now()))
-            except sqlite3.IntegrityError as error:
-                message = f"this concept or round {round_id} is booked already: a contribution counts once"
-                raise VaultError(message) from error
-
-    def save_prior(self, signed: SignedPrior) -> None:
-        """Keep a prior that `common.prior.open_prior` accepted, unless a newer one is here already.
-
-        Raises:
-            PriorError: it cannot even be decoded.
-        """
-        prior = decode_prior(signed.payload)
-        with self._transaction() as rows:
-            rows.execute(
-                "INSERT INTO priors VALUES (?, ?, ?, ?, ?) ON CONFLICT (backbone, kind) DO UPDATE SET"
-                " version = excluded.version, payload = excluded.payload, signature = excluded.signature"
-                " WHERE excluded.version > priors.version",
-                (prior.backbone, prior.kind, prior.version, signed.payload, signed.signature),
-            )
-
-    def prior(self, backbone: str, kind: str) -> SignedPrior | None:
-        """Give the newest prior kept, as it was signed; `client.federation.current_prior` verifies and opens it."""
-        query = "SELECT payload, signature FROM priors WHERE backbone = ? AND kind = ?"
-        with self._transaction("DEFERRED") as rows:
-            found = rows.execute(query, (backbone, kind)).fetchone()
-        return SignedPrior(payload=found[0], signature=found[1]) if found else None
-
-    def admit_backbone(self, fingerprint: str, width: int) -> None:
-        """Note that this person uses a backbone, so that priors for it are welcome."""
-        with self._transaction() as rows:
-            rows.execute("INSERT OR REPLACE INTO backbones VALUES (?, ?)", (fingerprint, width))
-
-    def width(self, backbone: str) -> int | None:
-        """Give the token width of a backbone in use; None for any other."""
-        with self._transaction("DEFERRED") as rows:
-            found = rows.execute("SELECT width FROM backbones WHERE fingerprint = ?", (backbone,)).fetchone()
-        return cast("int", found[0]) if found else None
-
     def _concepts(self, condition: str, *values: str) -> list[Concept]:
-        with self._transaction("DEFERRED") as rows:
+        with self._database.transaction("DEFERRED") as rows:
             found = rows.execute(f"SELECT {_COLUMNS} FROM concepts {condition}", values).fetchall()  # noqa: S608 - ours
         return [_concept(row) for row in found]
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("PRAGMA synchronous = EXTRA")
-        connection.execute("PRAGMA secure_delete = ON")
-        return connection
 
-    @contextmanager
-    def _transaction(self, mode: Literal["DEFERRED", "IMMEDIATE"] = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
-        """Run the body as one transaction, all of it or nothing; deferred is enough to read."""
-        try:
-            with closing(self._connect()) as connection, connection:
-                connection.execute(f"BEGIN {mode}")
-                yield connection
-        except sqlite3.Error as error:
-            message = f"the vault {self._path} cannot be used ({error}): restore it from a backup or move it away"
-            raise VaultError(message) from error
+def mark_contributed(rows: sqlite3.Connection, name: str, round_id: str, prior_version: int) -> int:
+    """Note that a concept goes into a round, in a transaction of the caller's; it does so at most once.
 
+    Returns:
+        The concept's number, which stays when its name is forgotten.
 
-def _prepare(rows: sqlite3.Connection) -> None:
-    found = rows.execute("PRAGMA user_version").fetchone()[0]
-    if found == 0:
-        for table in _SCHEMA:
-            rows.execute(table)
-        rows.execute(f"PRAGMA user_version = {_VERSION}")
-    elif found != _VERSION:
-        message = f"the vault has version {found}, this program knows {_VERSION}: update Shoal"
-        raise VaultError(message)
+    Raises:
+        VaultError: there is no such concept, it was contributed before, or the round has an answer already.
+    """
+    found = rows.execute("SELECT id FROM concepts WHERE name = ?", (name,)).fetchone()
+    if found is None:
+        raise _unknown(name)
+    number = int(found[0])
+    try:
+        rows.execute("INSERT INTO contributions VALUES (?, ?, ?, ?)", (number, round_id, prior_version, now()))
+    except sqlite3.IntegrityError as error:
+        message = f"this concept or round {round_id} is booked already: a contribution counts once"
+        raise VaultError(message) from error
+    return number
 
 
 def _concept(row: tuple[str, Kind, str, str, bytes, bytes, float, int]) -> Concept:
@@ -257,11 +165,6 @@ def _concept(row: tuple[str, Kind, str, str, bytes, bytes, float, int]) -> Conce
 
 def _bytes(vector: NDArray[np.float32]) -> bytes:
     return np.ascontiguousarray(vector, dtype="<f4").tobytes()
-
-
-def _now() -> str:
-    """Say when a row was written; for the person's eyes, nothing depends on it."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _unknown(name: str) -> VaultError:

@@ -4,15 +4,22 @@ A message is a frozen dataclass; `to_fields` and `from_fields` turn it into name
 `from_fields` demands exactly the fields of the message with exactly their types, and each message checks its own
 values, so that hostile fields raise only `ProtocolError` and the code behind trusts what it gets.
 
-    query.ready       ReadyQuery   -> ReadyReply          who could contribute now
-    train.contribute  RoundCall    -> ContributionReply   one vector for the sum
-    query.prior       PriorNotice  -> PriorReply          a new signed prior
+    query.ready    ReadyQuery   -> ReadyReply    who could contribute now
+    train.keys     RoundCall    -> StepReply     the round as announced; my signed keys for it
+    train.shares   RoundStep    -> StepReply     everybody's keys; my secrets in shares, each for one neighbour
+    train.masked   RoundStep    -> StepReply     the shares for me; my encoded, noised, masked vector
+    train.confirm  RoundStep    -> StepReply     whose vectors arrived; my signature over that
+    train.unmask   RoundStep    -> StepReply     everybody's signatures; my shares of what opens the sum
+    query.prior    PriorNotice  -> PriorReply    a new signed prior
+
+What is inside the bytes of a step is `common.secagg`'s, with a format of its own.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import struct
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -20,6 +27,9 @@ import numpy as np
 
 from common.errors import PriorError, ProtocolError
 from common.prior import KINDS, MAXIMUM_DIMENSIONS, MAXIMUM_NORM, MAXIMUM_PAYLOAD, Kind, check_public_basis
+from common.privacy.mechanism import Mechanism
+from common.secagg.rules import MINIMUM_PEOPLE, Rules, digest_parameters
+from common.secagg.wire import MAXIMUM_PEOPLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +45,10 @@ _TYPES: Final[dict[str, type]] = {
 }  # fmt: skip
 _SIGNATURE: Final = 64
 """Bytes of an Ed25519 signature (RFC 8032)."""
+_DIGEST: Final = 32
+"""Bytes of SHA-256."""
+MAXIMUM_STEP: Final = 4 * 2**20
+"""Bytes of one exchange: far above a list of 1,024 people or a vector of 65,536 integers, below Flower's 5 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,34 +75,82 @@ class ReadyReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundCall:
-    """Call a person to a round; everyone in it gets the same.
+    """Announce a round and call a person to it; everyone in it gets the very same.
 
-    Cohorts never travel here: from version 1 on a device takes basis and cohorts from the signed prior it holds.
+    `parameters` of it go into every signature and key of the round, so nobody can be told otherwise later. Cohorts
+    never travel here: from version 1 on a device takes basis and cohorts from the signed prior it holds.
     """
 
     round_id: str
     kind: Kind
     backbone: str
     prior_version: int
-    clip: float
-    """C, in units of the embedding."""
+    prior_digest: bytes
+    """SHA-256 of that prior's signed payload; empty while prior_version is 0."""
     public_basis: bytes
     """P as `pack_basis` wrote it while prior_version is 0, empty afterwards."""
+    basis_digest: bytes
+    """SHA-256 of P as `pack_basis` writes it, whether it travels here or not."""
+    clip: float
+    """C, in units of the embedding."""
+    minimum_people: int
+    """With fewer signed keys the round ends before anything about anyone is sent."""
+    length: int
+    """Numbers in a vector; this and the next three are `common.privacy`'s mechanism."""
+    scale: float
+    """Integers per unit of the vector."""
+    share_variance: int
+    """Of one person's noise, in integers squared."""
+    modulus_bits: int
 
     def __post_init__(self) -> None:
         """Refuse values outside the protocol."""
         _check_subject(self.kind, self.backbone)
         _check(_ROUND.fullmatch(self.round_id) is not None, "round_id", self.round_id[:64])
         _check(self.prior_version >= 0, "prior_version", self.prior_version)
+        first = self.prior_version == 0
+        _check(len(self.prior_digest) == (0 if first else _DIGEST), "prior_digest", f"{len(self.prior_digest)} bytes")
+        _check(bool(self.public_basis) == first, "public_basis", f"{len(self.public_basis)} bytes")
+        _check(len(self.basis_digest) == _DIGEST, "basis_digest", f"{len(self.basis_digest)} bytes")
         _check(math.isfinite(self.clip) and 0 < self.clip <= MAXIMUM_NORM, "clip", self.clip)
-        _check(bool(self.public_basis) == (self.prior_version == 0), "public_basis", f"{len(self.public_basis)} bytes")
+        _check(MINIMUM_PEOPLE <= self.minimum_people <= MAXIMUM_PEOPLE, "minimum_people", self.minimum_people)
+        self.mechanism()
+
+    def mechanism(self) -> Mechanism:
+        """Give what encodes and protects the vectors of this round."""
+        return Mechanism(
+            length=self.length,
+            scale=self.scale,
+            share_variance=self.share_variance,
+            modulus_bits=self.modulus_bits,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContributionReply:
-    """The one vector for the sum: little-endian float64."""
+class RoundStep:
+    """The next exchange of a round."""
 
-    contribution: bytes
+    round_id: str
+    context: bytes
+    """SHA-256 over everything announced: the same in each exchange."""
+    request: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse values outside the protocol."""
+        _check(_ROUND.fullmatch(self.round_id) is not None, "round_id", self.round_id[:64])
+        _check(len(self.context) == _DIGEST, "context", f"{len(self.context)} bytes")
+        _check(len(self.request) <= MAXIMUM_STEP, "request", f"{len(self.request)} bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReply:
+    """What a device answers in an exchange of a round: one message of `common.secagg`."""
+
+    reply: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse sizes outside the protocol."""
+        _check(len(self.reply) <= MAXIMUM_STEP, "reply", f"{len(self.reply)} bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +176,11 @@ class PriorReply:
     stored: bool
 
 
-Message = TypeVar("Message", ReadyQuery, ReadyReply, RoundCall, ContributionReply, PriorNotice, PriorReply)
+Form = ReadyQuery | ReadyReply | RoundCall | RoundStep | StepReply | PriorNotice | PriorReply
+Message = TypeVar("Message", ReadyQuery, ReadyReply, RoundCall, RoundStep, StepReply, PriorNotice, PriorReply)
 
 
-def to_fields(
-    message: ReadyQuery | ReadyReply | RoundCall | ContributionReply | PriorNotice | PriorReply,
-) -> Fields:
+def to_fields(message: Form) -> Fields:
     """Give a message's fields by name."""
     return {field.name: getattr(message, field.name) for field in fields(message)}
 
@@ -159,29 +220,46 @@ def unpack_basis(data: bytes, *, width: int) -> NDArray[np.float64]:
     return basis
 
 
-def pack_vector(vector: NDArray[np.floating]) -> bytes:
-    """Write a contribution for `ContributionReply`."""
-    return np.ascontiguousarray(vector, dtype="<f8").tobytes()
-
-
-def unpack_vector(data: bytes, *, length: int, bound: float) -> NDArray[np.float64]:
-    """Read one person's contribution and check it.
+def rules_of(call: RoundCall, operator: bytes) -> Rules:
+    """Give the terms of the secure sum that an announcement sets, bound to all that was announced.
 
     Args:
-        data: as `pack_vector` wrote it.
-        length: how many numbers the round calls for.
-        bound: largest honest norm, S of `common.statistics.sensitivity`.
+        call: the announcement.
+        operator: the operator's Ed25519 public key, 32 bytes.
 
     Raises:
-        ProtocolError: another length, a number that is not finite, or a norm above the bound.
+        ProtocolError: terms outside the protocol.
     """
-    _check(len(data) == 8 * length, "contribution", f"{len(data)} bytes instead of {8 * length}")
-    vector = np.frombuffer(data, "<f8").astype(np.float64)
-    # Entries first, so that the norm cannot overflow; a NaN fails each comparison.
-    limit = bound * (1 + 1e-9)  # rounding in an honest sum of squares stays far below this
-    sound = bool(np.all(np.abs(vector) <= limit)) and float(np.linalg.norm(vector)) <= limit
-    _check(sound, "contribution", "a norm out of bounds")
-    return vector
+    mechanism = call.mechanism()
+    return Rules(
+        operator=operator,
+        parameters=digest_parameters(parameters(call)),
+        minimum_people=call.minimum_people,
+        length=mechanism.padded,
+        modulus_bits=mechanism.modulus_bits,
+    )
+
+
+def parameters(call: RoundCall) -> bytes:
+    """Write all that was announced for a round, in one way only.
+
+    Each field in the order of `RoundCall`: strings and bytes with their length (8 bytes, big-endian) before them,
+    integers as 8 bytes two's complement and numbers as IEEE 754 double precision, both big-endian.
+
+    Raises:
+        ProtocolError: an integer that 8 bytes cannot hold.
+    """
+    return b"".join(_canonical(value) for value in to_fields(call).values())
+
+
+def _canonical(value: str | float | bytes) -> bytes:
+    if isinstance(value, int):
+        _check(abs(value) < 2**63, "integer", value)
+        return value.to_bytes(8, "big", signed=True)
+    if isinstance(value, float):
+        return struct.pack(">d", value)
+    data = value.encode() if isinstance(value, str) else value
+    return len(data).to_bytes(8, "big") + data
 
 
 def _check_subject(kind: str, backbone: str) -> None:

@@ -1,4 +1,4 @@
-"""One exchange with many nodes: the same question to each, and whatever answers come in time.
+"""One exchange with many nodes: a question to each, and whatever answers come in time.
 
 An own loop over Flower's `Grid`, because `send_and_receive` looks for replies every 3 s over HTTP and once more
 after each: four exchanges of a round took 30 s that way and take 2 to 4 s this way (Flower 1.41).
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from flwr.app import ConfigRecord, Message, RecordDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from flwr.serverapp import Grid
 
@@ -43,25 +43,27 @@ class Answers:
 
 
 def exchange(
-    grid: Grid, action: str, question: Fields, nodes: Iterable[int], *, group: str, seconds: float, clock: Clock
+    grid: Grid, action: str, questions: Mapping[int, Fields], *, group: str, seconds: float, clock: Clock
 ) -> Answers:
-    """Ask all nodes the same and gather what they answer within `seconds`.
+    """Ask each node its question and gather what they answer within `seconds`.
 
     A message lives no longer than the exchange: a device that wakes up later finds nothing, and books nothing for a
     sum that is closed.
 
     Args:
         grid: Flower's connection to the nodes.
-        action: Flower's message type, such as `train.contribute`.
-        question: the fields to send.
-        nodes: whom to ask.
+        action: Flower's message type, such as `train.masked`.
+        questions: by node id, the fields to send.
         group: what Flower's log knows the exchange by; the round's id.
         seconds: when to stop waiting.
         clock: time.
     """
     answers, waiting = Answers(), set[str]()
-    content = RecordDict({"fields": ConfigRecord(dict(question))})
-    ids = grid.push_messages([Message(content, node, action, ttl=seconds, group_id=group) for node in nodes])
+    messages = [
+        Message(RecordDict({"fields": ConfigRecord(dict(fields))}), node, action, ttl=seconds, group_id=group)
+        for node, fields in questions.items()
+    ]
+    ids = grid.push_messages(messages)
     waiting.update(item for item in ids if item)  # the HTTP grid gives None for what the SuperLink refused
     end = clock.now() + seconds
     while waiting and clock.now() < end:

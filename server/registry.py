@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from common.errors import ConfigError, PriorError
 from common.prior import Kind, SignedPrior, decode_prior
+from common.privacy.mechanism import Mechanism
 from server.update import RoundSum
 
 if TYPE_CHECKING:
@@ -34,9 +35,17 @@ _ROUNDS: Final = sa.Table(
     sa.Column("backbone", sa.String(64), nullable=False),
     sa.Column("public_basis", sa.String(64), nullable=False),  # SHA-256: sums over different bases never mix
     sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("exchange", sa.String(16), nullable=False),
+    sa.Column("called", sa.Integer, nullable=False),
     sa.Column("people", sa.Integer, nullable=False),
     sa.Column("sum", sa.LargeBinary, nullable=True),
     sa.Column("clip", sa.Float(53), nullable=False),
+    # The mechanism, so that what the sum cost and how noisy it is can be computed anew.
+    sa.Column("length", sa.Integer, nullable=False),
+    sa.Column("scale", sa.Float(53), nullable=False),
+    sa.Column("share_variance", sa.BigInteger, nullable=False),
+    sa.Column("modulus_bits", sa.Integer, nullable=False),
+    sa.Column("noise_variance", sa.Float(53), nullable=False),
     sa.Column("prior_version", sa.Integer, nullable=False),
     sa.Column("started", sa.DateTime(timezone=True), nullable=False),
     sa.Column("ended", sa.DateTime(timezone=True), nullable=False),
@@ -64,11 +73,19 @@ class Round:
     public_basis: NDArray[np.float64]
     """P, shape (width, dimensions), under which its people were encoded."""
     state: Literal["done", "aborted"]
+    exchange: str
+    """The latest one that was asked: a round aborted before `train.masked` cost nobody anything."""
+    called: int
+    """Whose signed keys were announced to everybody."""
     people: int
     """How many contributions are in the sum."""
     total: NDArray[np.float64] | None
     """Their sum; None if the round was aborted."""
     clip: float
+    mechanism: Mechanism
+    """How contributions were encoded and noised."""
+    noise_variance: float
+    """Of each number of the sum, in units of the sum squared: the noise of all its people."""
     prior_version: int
     """The version that was announced; 0 while there was none."""
     started: datetime
@@ -82,7 +99,11 @@ class Round:
 
 
 class Registry:
-    """The database behind the two tables. Rows are only ever added, never changed."""
+    """The database behind the two tables.
+
+    Rows are only ever added, never changed, but for one thing: a round that is done becomes rejected where no prior
+    could be fitted with its sum, and its sum enters no later fit.
+    """
 
     def __init__(self, url: str) -> None:
         """Open the database at an SQLAlchemy URL, and make the tables if it is empty.
@@ -124,9 +145,16 @@ class Registry:
             "backbone": done.backbone,
             "public_basis": basis_fingerprint(done.public_basis),
             "state": done.state,
+            "exchange": done.exchange,
+            "called": done.called,
             "people": done.people,
             "sum": None if done.total is None else np.ascontiguousarray(done.total, dtype="<f8").tobytes(),
             "clip": done.clip,
+            "length": done.mechanism.length,
+            "scale": done.mechanism.scale,
+            "share_variance": done.mechanism.share_variance,
+            "modulus_bits": done.mechanism.modulus_bits,
+            "noise_variance": done.noise_variance,
             "prior_version": done.prior_version,
             "started": done.started.astimezone(UTC),
             "ended": done.ended.astimezone(UTC),
@@ -142,7 +170,7 @@ class Registry:
     def sums(self, backbone: str, kind: Kind, public_basis: NDArray[np.float64]) -> list[RoundSum]:
         """Give the sums of all rounds that are done, oldest first, over this very public basis."""
         query = (
-            sa.select(_ROUNDS.c.id, _ROUNDS.c.sum, _ROUNDS.c.clip)
+            sa.select(_ROUNDS.c.id, _ROUNDS.c.sum, _ROUNDS.c.clip, _ROUNDS.c.people, _ROUNDS.c.noise_variance)
             .where(
                 _ROUNDS.c.backbone == backbone,
                 _ROUNDS.c.kind == kind,
@@ -154,9 +182,27 @@ class Registry:
         with self._engine.connect() as connection:
             rows = connection.execute(query).all()
         return [
-            RoundSum(round_id=row.id, total=np.frombuffer(row.sum, dtype="<f8").astype(np.float64), clip=row.clip)
+            RoundSum(
+                round_id=row.id,
+                total=np.frombuffer(row.sum, dtype="<f8").astype(np.float64),
+                clip=row.clip,
+                people=row.people,
+                noise_variance=row.noise_variance,
+            )
             for row in rows
         ]
+
+    def reject_round(self, round_id: str) -> None:
+        """Keep the sum of a round out of all later fits: with it no usable prior could be made.
+
+        Raises:
+            ConfigError: there is no such round that is done.
+        """
+        done = sa.update(_ROUNDS).where(_ROUNDS.c.id == round_id, _ROUNDS.c.state == "done")
+        with self._engine.begin() as connection:
+            changed = connection.execute(done.values(state="rejected")).rowcount
+        if changed != 1:
+            raise ConfigError(f"round {round_id} is not among those that are done: nothing to reject")
 
     def publish(self, signed: SignedPrior) -> None:
         """Add the next version of a prior; versions follow one another and never change.

@@ -1,24 +1,28 @@
-"""Rounds: find out who is ready, take one sum, make the next prior of it, tell everybody.
+"""Rounds: find out who is ready, take one secure sum, make the next prior of it, tell everybody.
 
-    query.ready   until enough are  ->  train.contribute  ->  registry  ->  next prior  ->  query.prior
+    query.ready   until enough are  ->  `server.sums`  ->  registry  ->  next prior  ->  query.prior
 
 What must survive is in the registry before the next step begins: a sum before a prior is made of it, a prior before
-it is announced. What a process remembers between rounds (who is ready, who holds the prior) it can ask again.
+it is announced. What a process remembers between rounds (who is ready, who holds the prior) it can ask again; a round
+that a crash cut short is gone, and whoever gave a masked vector to it has spent it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
+from common.crowd import colluders
 from common.errors import ConfigError, PriorError, ProtocolError
 from common.messages import (
-    ContributionReply,
     PriorNotice,
     PriorReply,
     ReadyQuery,
@@ -26,17 +30,20 @@ from common.messages import (
     RoundCall,
     from_fields,
     pack_basis,
+    rules_of,
     to_fields,
-    unpack_vector,
 )
 from common.prior import Kind, Prior, check_public_basis, decode_prior, sign_prior
-from common.statistics import block_length, sensitivity
+from common.privacy import Mechanism, noise_variance, plan
+from common.statistics import block_length
 from server.exchange import Answers, Clock, exchange
 from server.registry import Registry, Round
+from server.settings import MOST_PEOPLE
+from server.sums import secure_sum
 from server.update import next_prior
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -45,9 +52,11 @@ if TYPE_CHECKING:
 
     from common.messages import Fields
     from server.settings import RunSettings
+    from server.sums import Progress
 
-MOST_PEOPLE: Final = 128
-"""In one round: more wait for the next (design, section 5)."""
+TOLERANCE: Final = 0.25
+"""Of those who were ready, so many may be lost before their vectors are in the sum. The others' noise makes up for
+theirs, so that more tolerance costs more noise; a quarter is what a round of a dozen people on a bad day loses."""
 
 REST: Final = 4.0
 """After a look, rest so many times as long as it took: asking many people, or on a busy machine, must not cost those
@@ -57,7 +66,7 @@ LONGEST_REST_SECONDS: Final = 15.0
 _LOG: Final = logging.getLogger("flwr.shoal")
 """Below Flower's own logger, so that it is seen wherever Flower's is: in a terminal, in `flwr run --stream`."""
 
-Reply = TypeVar("Reply", ReadyReply, ContributionReply, PriorReply)
+Reply = TypeVar("Reply", ReadyReply, PriorReply)
 
 
 @dataclass(slots=True)
@@ -112,6 +121,10 @@ class Rounds:
 
     def run(self) -> None:
         """Hold rounds until each kind has had its share, or nothing happens for longer than the patience."""
+        if self._settings.unprotected_simulation:
+            _LOG.warning("UNPROTECTED SIMULATION: sums carry no noise, so this run protects nobody")
+        for kind in self._standing:
+            self._catch_up(kind)
         while open_kinds := [kind for kind in self._standing if self._standing[kind].rounds < self._settings.rounds]:
             began = self._clock.now()
             for kind in open_kinds:
@@ -136,18 +149,21 @@ class Rounds:
 
     def hold(self, kind: Kind, nodes: Iterable[int]) -> Prior | None:
         """Hold one round with these nodes; give the prior made of it, if there is one."""
-        previous, started = self._prior(kind), self._wall()
-        call = self._call(kind, previous)
-        answers = self._exchange("train.contribute", to_fields(call), nodes, call.round_id)
-        cohorts = len(previous.cohorts) if previous else 1
-        vectors = accept(answers, length=cohorts * block_length(self._basis.shape[1]))
-        enough = len(vectors) >= self._settings.minimum_people
-        self._book(call, vectors if enough else [], started)
-        standing = self._standing[kind]
-        standing.rounds += int(enough)
+        called, started = list(nodes), self._wall()
+        call = self._call(kind, len(called))
+        rules = rules_of(call, self._key.public_key().public_bytes_raw())
+
+        def ask(action: str, questions: Mapping[int, Fields]) -> Answers:
+            return self._exchange(action, questions, call.round_id)
+
+        done = secure_sum(ask, call, rules, called)
+        self._book(call, done, started)
+        standing, opened = self._standing[kind], done.total is not None
+        standing.rounds += int(opened)
         standing.last, standing.ready = self._clock.now(), set()
-        _LOG.info("%s round %s: %d people, %s", kind, call.round_id, len(vectors), dict(answers.failures))
-        return self._publish(kind, previous) if enough else None
+        told = f"{done.people} people" if opened else f"no sum ({done.reason})"
+        _LOG.info("%s round %s: %s, %s", kind, call.round_id, told, dict(done.failures))
+        return self._publish(kind, call.round_id) if opened else None
 
     def announce(self, kind: Kind, nodes: Iterable[int]) -> None:
         """Send the latest prior to those of the nodes that have not answered to it yet."""
@@ -155,7 +171,7 @@ class Rounds:
         if signed is None or not (missing := set(nodes) - standing.told):
             return
         notice = PriorNotice(backbone=self._settings.backbone, payload=signed.payload, signature=signed.signature)
-        answers = self._exchange("query.prior", to_fields(notice), missing, f"{kind}-prior")
+        answers = self._exchange("query.prior", dict.fromkeys(missing, to_fields(notice)), f"{kind}-prior")
         standing.told |= answers.fields.keys()
         stored = sum(reply.stored for reply in _readable(PriorReply, answers).values())
         _LOG.info("%s prior: %d of %d took it, %s", kind, stored, len(missing), dict(answers.failures))
@@ -164,43 +180,75 @@ class Rounds:
         prior = self._prior(kind)
         version = prior.version if prior else 0
         query = ReadyQuery(kind=kind, backbone=self._settings.backbone, prior_version=version)
-        answers = self._exchange("query.ready", to_fields(query), nodes, f"{kind}-ready")
+        answers = self._exchange("query.ready", dict.fromkeys(nodes, to_fields(query)), f"{kind}-ready")
         return {node for node, reply in _readable(ReadyReply, answers).items() if reply.ready}
 
-    def _call(self, kind: Kind, previous: Prior | None) -> RoundCall:
+    def _call(self, kind: Kind, people: int) -> RoundCall:
+        """Announce a round of so many people at most."""
+        settings, signed = self._settings, self._registry.latest(self._settings.backbone, kind)
+        previous = decode_prior(signed.payload) if signed else None
+        basis = pack_basis(self._basis)
+        cohorts = len(previous.cohorts) if previous else 1
+        fewest = max(settings.minimum_people, math.ceil((1 - TOLERANCE) * people))
+        mechanism = planned(
+            length=cohorts * block_length(self._basis.shape[1]),
+            people=people,
+            honest=fewest - colluders(people),
+            epsilon=math.inf if settings.unprotected_simulation else settings.epsilon,
+            delta=settings.delta,
+        )
         return RoundCall(
             round_id=uuid.uuid4().hex,
             kind=kind,
-            backbone=self._settings.backbone,
+            backbone=settings.backbone,
             prior_version=previous.version if previous else 0,
-            clip=self._settings.clip,
-            public_basis=b"" if previous else pack_basis(self._basis),
+            prior_digest=hashlib.sha256(signed.payload).digest() if signed else b"",
+            public_basis=b"" if previous else basis,
+            basis_digest=hashlib.sha256(basis).digest(),
+            clip=settings.clip,
+            minimum_people=fewest,
+            length=mechanism.length,
+            scale=mechanism.scale,
+            share_variance=mechanism.share_variance,
+            modulus_bits=mechanism.modulus_bits,
         )
 
-    def _book(self, call: RoundCall, vectors: Sequence[NDArray[np.float64]], started: datetime) -> None:
-        """Write a round down; without vectors, as one whose sum was never opened."""
+    def _book(self, call: RoundCall, done: Progress, started: datetime) -> None:
+        """Write a round down, also one whose sum was never opened."""
+        mechanism = call.mechanism()
         self._registry.record_round(
             Round(
                 round_id=call.round_id,
                 kind=call.kind,
                 backbone=call.backbone,
                 public_basis=self._basis,
-                state="done" if vectors else "aborted",
-                people=len(vectors),
-                total=np.sum(vectors, axis=0) if vectors else None,
+                state="aborted" if done.total is None else "done",
+                exchange=done.exchange,
+                called=done.called,
+                people=done.people,
+                total=done.total,
                 clip=call.clip,
+                mechanism=mechanism,
+                noise_variance=noise_variance(mechanism, done.people),
                 prior_version=call.prior_version,
                 started=started,
                 ended=self._wall(),
             )
         )
 
-    def _publish(self, kind: Kind, previous: Prior | None) -> Prior | None:
-        """Make, sign and store the next version; a fit out of bounds keeps the last good one."""
+    def _catch_up(self, kind: Kind) -> None:
+        """Make the prior of a sum that was booked just before an earlier process ended."""
+        prior = self._prior(kind)
+        sums = self._registry.sums(self._settings.backbone, kind, self._basis)
+        if sums and (prior is None or sums[-1].round_id not in prior.rounds):
+            self._publish(kind, sums[-1].round_id)
+
+    def _publish(self, kind: Kind, newest: str) -> Prior | None:
+        """Make, sign and store the next version; where none can be made, the newest sum enters no later fit."""
         settings = self._settings
         try:
             prior = next_prior(
-                previous,
+                self._prior(kind),
                 self._registry.sums(settings.backbone, kind, self._basis),
                 backbone=settings.backbone,
                 kind=kind,
@@ -211,7 +259,8 @@ class Rounds:
                 created=self._wall().isoformat(timespec="seconds"),
             )
         except PriorError:
-            _LOG.exception("%s: no new prior, the last good one stays", kind)
+            _LOG.exception("%s: no usable prior with round %s, the last good one stays", kind, newest)
+            self._registry.reject_round(newest)
             return None
         if prior is not None:
             self._registry.publish(sign_prior(prior, self._key))
@@ -227,25 +276,15 @@ class Rounds:
         """Tell whether this kind has waited for its wave longer than the patience."""
         return self._clock.now() - self._standing[kind].last > self._settings.patience_seconds
 
-    def _exchange(self, action: str, question: Fields, nodes: Iterable[int], group: str) -> Answers:
+    def _exchange(self, action: str, questions: Mapping[int, Fields], group: str) -> Answers:
         seconds = self._settings.deadline_seconds
-        return exchange(self._grid, action, question, nodes, group=group, seconds=seconds, clock=self._clock)
+        return exchange(self._grid, action, questions, group=group, seconds=seconds, clock=self._clock)
 
 
-def accept(answers: Answers, *, length: int) -> list[NDArray[np.float64]]:
-    """Read the contributions of a round; what no honest device sends is dropped and counted under `refused`.
-
-    Args:
-        answers: to `train.contribute`.
-        length: how many numbers a contribution has.
-    """
-    vectors = []
-    for reply in _readable(ContributionReply, answers).values():
-        try:
-            vectors.append(unpack_vector(reply.contribution, length=length, bound=sensitivity()))
-        except ProtocolError:
-            answers.failures["refused"] += 1
-    return vectors
+@lru_cache(maxsize=64)
+def planned(*, length: int, people: int, honest: int, epsilon: float, delta: float) -> Mechanism:
+    """Give `common.privacy.plan`, which takes half a second, for sizes that come again and again."""
+    return plan(length=length, people=people, honest=honest, epsilon=epsilon, delta=delta)
 
 
 def load_basis(path: Path) -> NDArray[np.float64]:

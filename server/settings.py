@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, get_type_hints
 
 from common.errors import ConfigError
 from common.prior import KINDS, MAXIMUM_NORM, Kind
+from common.secagg.rules import MINIMUM_PEOPLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _CLIENT_KEYS: Final = frozenset({"people-folder"})
 """Keys of the same run configuration that are not for the server."""
+MOST_PEOPLE: Final = 128
+"""In one round: more wait for the next (design, section 5)."""
 _BACKBONE: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,7 +39,15 @@ class RunSettings:
     rounds: int = 3
     """Rounds of each kind; the run ends when all are done."""
     minimum_people: int = 8
-    """Fewest contributions to a round: with fewer its sum is not kept."""
+    """Fewest people in a round, from its announcement to its sum; devices refuse fewer than 8, whatever is said here.
+    A round asks for more where more are ready: see `server.rounds.TOLERANCE`."""
+    epsilon: float = 1.0
+    """Central ε that one round costs each of its people at most, at `delta`: the noise is planned for it. Devices
+    compute their own and refuse what their budget does not allow."""
+    delta: float = 1e-6
+    """With this probability all bets may be off. Devices count at 1e-6, whatever is said here."""
+    unprotected_simulation: bool = False
+    """Leave the noise out, which only virtual people of a simulation accept; a device refuses such rounds."""
     wave_size: tuple[int, ...] = ()
     """How many must be ready for a round to start: one number for all kinds or one for each; none for the minimum."""
     clip: float = 4.0
@@ -58,7 +69,14 @@ class RunSettings:
         _check(_BACKBONE.fullmatch(self.backbone) is not None, "backbone", "64 hexadecimal digits", self.backbone)
         known = bool(self.kinds) and set(self.kinds) <= set(KINDS) and len(set(self.kinds)) == len(self.kinds)
         _check(known, "kinds", f"some of {','.join(KINDS)}", ",".join(self.kinds))
-        _check(self.minimum_people >= 2, "minimum-people", "at least 2", self.minimum_people)
+        _check(
+            MINIMUM_PEOPLE <= self.minimum_people <= MOST_PEOPLE,
+            "minimum-people",
+            f"{MINIMUM_PEOPLE} to {MOST_PEOPLE}",
+            self.minimum_people,
+        )
+        _check(math.isfinite(self.epsilon) and self.epsilon > 0, "epsilon", "above 0 and finite", self.epsilon)
+        _check(0 < self.delta <= 1e-3, "delta", "above 0 and at most 0.001", self.delta)
         wave = len(self.wave_size) in {0, 1, len(self.kinds)} and all(n >= self.minimum_people for n in self.wave_size)
         _check(wave, "wave-size", "one number, or one for each kind, none below minimum-people", self.wave_size)
         for name in ("rounds", "max_directions", "cohorts"):
@@ -104,7 +122,7 @@ def _read(key: str, form: object, value: object) -> object:
     """Convert one value of the run configuration to its field's type."""
     if form is float and type(value) in {int, float}:
         return float(value)  # type: ignore[arg-type] # one of the two
-    if form in {int, str} and type(value) is form:
+    if form in {int, str, bool} and type(value) is form:
         return value
     if form is Path and isinstance(value, str):
         return Path(value)

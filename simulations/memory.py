@@ -80,3 +80,15 @@ def person(app: ClientApp, node: int, folder: Path) -> Node:
         run_id=1, node_id=node, node_config={"state-folder": str(folder)}, state=RecordDict(), run_config={}
     )
     return lambda message: app(message, context)
+
+
+def virtual_person(app: ClientApp, number: int, people_folder: Path) -> Node:
+    """Give a node as Flower's simulation has them: with a partition id, and everything else from the server."""
+    context = Context(
+        run_id=1,
+        node_id=number,
+        node_config={"partition-id": number},
+        state=RecordDict(),
+        run_config={"people-folder": str(people_folder)},
+    )
+    return lambda message: app(message, context)

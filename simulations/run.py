@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -29,7 +30,10 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from client.app import app as client_app
+from client.database import Database
 from client.federation import enrol
+from client.ledger import Simulation, append, read, writing
+from common.enrolment import answer
 from common.errors import ShoalError
 from common.messages import ReadyQuery, to_fields
 from server.app import app as server_app
@@ -64,6 +68,12 @@ ATTEMPTS: Final = 3
 """Ray gives its own parts 15 s to start and ends for good where they need longer; the next time they are cached."""
 STOP_SECONDS: Final = 20.0
 """For an orderly end before the process is killed."""
+UNPROTECTED: Final = """\
+################################################################################
+#  UNPROTECTED SIMULATION: masks are on, noise is off.                         #
+#  Sums of so few virtual people would drown in it. Nobody real is in them;    #
+#  a person's device refuses every round without noise, whatever it is told.   #
+################################################################################"""
 LOG_FILE: Final = "federation.log"
 UP_FILE: Final = "federation.up"
 """There as long as the engine has answered."""
@@ -110,10 +120,21 @@ class Federation:
         Raises:
             ShoalError: the engine does not start.
         """
-        operator = signing_key(self._settings.state_folder).public_key()
+        if self._settings.unprotected_simulation:
+            print(f"\n{UNPROTECTED}\n", file=sys.stderr, flush=True)
+        operator = signing_key(self._settings.state_folder)
         width = len(load_basis(self._settings.public_basis))
         for number in range(self._people):
-            enrol(self._people_folder / str(number), operator=operator, backbone=self._settings.backbone, width=width)
+            folder = self._people_folder / str(number)
+            enrol(
+                folder,
+                operator=operator.public_key(),
+                certify=partial(answer, operator),
+                backbone=self._settings.backbone,
+                width=width,
+            )
+            if self._settings.unprotected_simulation:
+                pretend(folder)
         for _ in range(ATTEMPTS):
             self._launch()
             if self._is_up():
@@ -173,6 +194,13 @@ class Federation:
             self._process.wait()
 
 
+def pretend(folder: Path) -> None:
+    """Write into a virtual person's ledger that it is one, so that it takes part in rounds without noise."""
+    with writing(Database(folder)) as rows:
+        if not any(isinstance(entry.event, Simulation) for entry in read(rows, folder)):
+            append(rows, folder, Simulation())
+
+
 class Configured(ClientApp):
     """The client app of a deployment, given a run configuration with each message."""
 
@@ -217,8 +245,8 @@ def _await_engine(grid: Grid, settings: RunSettings) -> None:
     """
     query = to_fields(ReadyQuery(kind=settings.kinds[0], backbone=settings.backbone, prior_version=0))
     while True:
-        nodes = list(grid.get_node_ids())[:1]
-        answers = exchange(grid, "query.ready", query, nodes, group="engine", seconds=START_SECONDS, clock=Clock())
+        questions = dict.fromkeys(list(grid.get_node_ids())[:1], query)
+        answers = exchange(grid, "query.ready", questions, group="engine", seconds=START_SECONDS, clock=Clock())
         if answers.fields:
             return
         time.sleep(LOOK_SECONDS)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from client.backbone.engine import TorchEngine
 from client.backbone.latents import Latents
-from client.federation import current_prior
 from client.learn.search import learn
 from client.learn.settings import Settings
 from client.photos import load_photos, stack
+from client.priors import current_prior
 from client.vault import Concept, Vault
 from common.prior import Prior
 from simulations.population import Person

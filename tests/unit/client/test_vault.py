@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.vault import Concept, Vault
+from client.database import Database
+from client.vault import Concept, Vault, mark_contributed
 from common.errors import VaultError
-from common.prior import Cohort, Prior, sign_prior
 
 BACKBONE = "ab" * 32
 
@@ -31,19 +30,9 @@ def concept(name="my-dog", **changes):
     return Concept(name=name, **{**values, **changes})
 
 
-def signed(version, key=None):
-    cohort = Cohort(weight=1.0, mean=np.zeros(2), basis=np.zeros((2, 0)), spectrum=np.zeros(0), residual=1.0)
-    prior = Prior(
-        backbone=BACKBONE,
-        kind="object",
-        version=version,
-        people=9,
-        rounds=("r1",),
-        public_basis=np.eye(12, 2),
-        cohorts=(cohort,),
-        created="2025-01-01T00:00:00+00:00",
-    )
-    return sign_prior(prior, key or Ed25519PrivateKey.generate())
+def mark(folder, name, round_id):
+    with Database(folder).transaction() as rows:
+        return mark_contributed(rows, name, round_id, 0)
 
 
 def test_a_concept_comes_back_as_it_was_saved(tmp_path):
@@ -85,9 +74,9 @@ def test_pending_gives_each_concept_of_its_kind_once_oldest_first(tmp_path):
     for name, kind in [("b", "object"), ("a", "object"), ("c", "style")]:
         vault.save_concept(concept(name, kind=kind))
     assert vault.pending("object", BACKBONE).name == "b"
-    vault.mark_contributed("b", "round-1", 0)
+    mark(tmp_path, "b", "round-1")
     assert vault.pending("object", BACKBONE).name == "a"
-    vault.mark_contributed("a", "round-2", 0)
+    mark(tmp_path, "a", "round-2")
     assert vault.pending("object", BACKBONE) is None
     assert vault.pending("style", "cd" * 32) is None
     assert vault.pending("style", BACKBONE).name == "c"
@@ -97,20 +86,20 @@ def test_a_concept_counts_once_and_a_round_gets_one_answer(tmp_path):
     vault = Vault(tmp_path)
     vault.save_concept(concept("a"))
     vault.save_concept(concept("b"))
-    vault.mark_contributed("a", "round-1", 0)
+    mark(tmp_path, "a", "round-1")
     with pytest.raises(VaultError, match="counts once"):
-        vault.mark_contributed("a", "round-2", 0)
+        mark(tmp_path, "a", "round-2")
     with pytest.raises(VaultError, match="counts once"):
-        vault.mark_contributed("b", "round-1", 0)
+        mark(tmp_path, "b", "round-1")
     with pytest.raises(VaultError, match="no concept"):
-        vault.mark_contributed("nobody", "round-3", 0)
+        mark(tmp_path, "nobody", "round-3")
     assert vault.pending("object", BACKBONE).name == "b"
 
 
 def test_learning_a_concept_again_does_not_contribute_it_again(tmp_path):
     vault = Vault(tmp_path)
     vault.save_concept(concept(loss=0.5))
-    vault.mark_contributed("my-dog", "round-1", 0)
+    mark(tmp_path, "my-dog", "round-1")
     vault.save_concept(concept(loss=0.1))
     assert vault.concept("my-dog").loss == 0.1
     assert len(vault.concepts()) == 1
@@ -121,14 +110,14 @@ def test_forgetting_erases_the_token_from_the_disk_and_keeps_the_booking(tmp_pat
     vault = Vault(tmp_path)
     forgotten = concept("my-dog", token=np.full(12, 1.2345678, np.float32))
     vault.save_concept(forgotten)
-    vault.mark_contributed("my-dog", "round-1", 0)
+    mark(tmp_path, "my-dog", "round-1")
     assert any(forgotten.token.tobytes() in path.read_bytes() for path in tmp_path.iterdir())
     vault.forget("my-dog")
     assert not any(forgotten.token.tobytes() in path.read_bytes() for path in tmp_path.iterdir())
     assert not any(b"my-dog" in path.read_bytes() for path in tmp_path.iterdir())
     vault.save_concept(concept("other"))
     with pytest.raises(VaultError, match="counts once"):
-        vault.mark_contributed("other", "round-1", 0)
+        mark(tmp_path, "other", "round-1")
     with pytest.raises(VaultError, match="no concept"):
         vault.forget("my-dog")
 
@@ -136,7 +125,7 @@ def test_forgetting_erases_the_token_from_the_disk_and_keeps_the_booking(tmp_pat
 def test_a_new_concept_never_inherits_the_booking_of_a_forgotten_one(tmp_path):
     vault = Vault(tmp_path)
     vault.save_concept(concept())
-    vault.mark_contributed("my-dog", "round-1", 0)
+    mark(tmp_path, "my-dog", "round-1")
     vault.forget("my-dog")
     vault.save_concept(concept())
     assert vault.pending("object", BACKBONE) is not None
@@ -145,8 +134,9 @@ def test_a_new_concept_never_inherits_the_booking_of_a_forgotten_one(tmp_path):
 def test_what_was_booked_survives_a_kill(tmp_path):
     Vault(tmp_path).save_concept(concept())
     script = (
-        "import os, pathlib, signal, sys; from client.vault import Vault;"
-        "Vault(pathlib.Path(sys.argv[1])).mark_contributed('my-dog', 'round-1', 0);"
+        "import os, pathlib, signal, sys; from client.database import Database; from client.vault import *\n"
+        "with Database(pathlib.Path(sys.argv[1])).transaction() as rows:\n"
+        " mark_contributed(rows, 'my-dog', 'round-1', 0)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
@@ -155,10 +145,9 @@ def test_what_was_booked_survives_a_kill(tmp_path):
 
 def test_many_at_once_open_write_and_book_without_losing_anything(tmp_path):
     def work(number):
-        vault = Vault(tmp_path)
-        vault.save_concept(concept(f"c{number}"))
+        Vault(tmp_path).save_concept(concept(f"c{number}"))
         try:
-            vault.mark_contributed("c0", f"round-{number}", 0)
+            mark(tmp_path, "c0", f"round-{number}")
         except VaultError:
             return 0
         return 1
@@ -167,16 +156,6 @@ def test_many_at_once_open_write_and_book_without_losing_anything(tmp_path):
         booked = sum(pool.map(work, range(16)))
     assert len(Vault(tmp_path).concepts()) == 16
     assert booked == 1
-
-
-def test_the_newest_prior_stays(tmp_path):
-    vault = Vault(tmp_path)
-    assert vault.prior(BACKBONE, "object") is None
-    newer = signed(2)
-    vault.save_prior(newer)
-    vault.save_prior(signed(1))
-    assert vault.prior(BACKBONE, "object") == newer
-    assert vault.prior(BACKBONE, "style") is None
 
 
 def test_a_file_that_is_no_vault_is_named_and_left_alone(tmp_path):
@@ -191,4 +170,12 @@ def test_a_vault_of_a_later_version_is_left_alone(tmp_path):
     with sqlite3.connect(tmp_path / "vault.sqlite") as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(VaultError, match="update Shoal"):
+        Vault(tmp_path)
+
+
+def test_a_vault_of_an_earlier_version_is_left_alone(tmp_path):
+    Vault(tmp_path)
+    with sqlite3.connect(tmp_path / "vault.sqlite") as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(VaultError, match="move it away"):
         Vault(tmp_path)

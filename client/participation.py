@@ -1,0 +1,80 @@
+"""Where this device stands in a round: one step after another, each once, kept durably before its answer leaves.
+
+A device takes part in one round at a time; a new one ends the one before. The secrets of a round are deleted with its
+last step, or when the next round begins; its name stays, so that no round ever comes twice.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from client.database import now
+from common.errors import ProtocolError, StaleRoundError
+from common.messages import RoundCall, from_fields, to_fields
+from common.secagg.states import Advertised, Confirmed, Done, Masked, Shared, read_state
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from common.messages import RoundStep
+    from common.secagg.rules import Rules
+
+_OVER: Final = "over"
+_BYTES: Final = "hex:"
+_State = TypeVar("_State", Advertised, Shared, Masked, Confirmed)
+
+
+def begin(rows: sqlite3.Connection, call: RoundCall, rules: Rules, state: Advertised) -> None:
+    """Enter a round; whatever other round was open is over.
+
+    Raises:
+        StaleRoundError: a round of this name was here before.
+    """
+    if rows.execute("SELECT 1 FROM rounds WHERE id = ?", (call.round_id,)).fetchone():
+        raise StaleRoundError("this round was answered before: wait for the next one")
+    rows.execute("UPDATE rounds SET step = ?, state = NULL WHERE state IS NOT NULL", (_OVER,))
+    values = (call.round_id, rules.context, _write(call), type(state).__name__, state.to_bytes(), now())
+    rows.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?, ?)", values)
+
+
+def resume(rows: sqlite3.Connection, step: RoundStep, expected: type[_State]) -> tuple[RoundCall, _State]:
+    """Give a round as it was announced, and where this device stands in it.
+
+    Raises:
+        StaleRoundError: the round is over, unknown, or had its answer in this exchange.
+        ProtocolError: it is not the round that was announced under this name.
+    """
+    found = rows.execute("SELECT context, call, step, state FROM rounds WHERE id = ?", (step.round_id,)).fetchone()
+    if found is None:
+        raise StaleRoundError("this device is in no such round: wait for the next one")
+    context, call, name, data = found
+    if step.context != context:
+        raise ProtocolError("the round's terms are others than those announced: take no further part in it")
+    if name != expected.__name__:
+        raise StaleRoundError("this exchange is over or not yet due: no exchange is answered twice")
+    state = read_state(data)
+    if not isinstance(state, expected):
+        raise ProtocolError("the stored state of this round is damaged: wait for the next one")
+    return _read(call), state
+
+
+def advance(rows: sqlite3.Connection, round_id: str, state: Shared | Masked | Confirmed | Done) -> None:
+    """Enter the next step of a round; after the last one no secret of it is left."""
+    kept = None if isinstance(state, Done) else state.to_bytes()
+    name = _OVER if isinstance(state, Done) else type(state).__name__
+    rows.execute("UPDATE rounds SET step = ?, state = ? WHERE id = ?", (name, kept, round_id))
+
+
+def _write(call: RoundCall) -> str:
+    fields = to_fields(call).items()
+    return json.dumps({key: _BYTES + value.hex() if isinstance(value, bytes) else value for key, value in fields})
+
+
+def _read(text: str) -> RoundCall:
+    found = json.loads(text)
+    plain = {
+        key: bytes.fromhex(value.removeprefix(_BYTES)) if str(value).startswith(_BYTES) else value
+        for key, value in found.items()
+    }
+    return from_fields(RoundCall, plain)
