@@ -9,14 +9,42 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.app import app, state_folder
-from client.federation import enrol
-from client.vault import Concept, Vault
+from client.app import app, device
+from client.database import FILE, Database
+from client.ledger import read
+from client.vault import Vault
 from common.errors import ConfigError
-from common.messages import ReadyQuery, RoundCall, pack_basis, to_fields
+from common.messages import PriorNotice, ReadyQuery, RoundStep, to_fields
+from common.privacy import Mechanism
+from simulations.company import Company, announce
+from simulations.village import BACKBONE, public_basis, settle, teach
 
-BACKBONE = "ab" * 32
-BASIS = np.eye(12, 3)
+OPERATOR = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+MECHANISM = Mechanism(length=15, scale=64.0, share_variance=42_000, modulus_bits=24)
+CALL = announce(public_basis(), MECHANISM, round_id="r1", backbone=BACKBONE)
+STEP = RoundStep(round_id="r1", context=bytes(32), request=b"")
+READY = ReadyQuery(kind="object", backbone=BACKBONE, prior_version=0)
+NOTICE = PriorNotice(backbone=BACKBONE, payload=b"payload", signature=bytes(64))
+QUESTIONS = {
+    "query.ready": READY,
+    "train.keys": CALL,
+    "train.shares": STEP,
+    "train.masked": STEP,
+    "train.confirm": STEP,
+    "train.unmask": STEP,
+    "query.prior": NOTICE,
+}
+ANSWERS = {
+    "query.ready": "is_ready",
+    "train.keys": "answer_keys",
+    "train.shares": "answer_shares",
+    "train.masked": "contribute",
+    "train.confirm": "answer_confirm",
+    "train.unmask": "answer_unmask",
+    "query.prior": "receive_prior",
+}
+TRAINING = [action for action in QUESTIONS if action.startswith("train.")]
+SECRETS = ("my-secret-dog", "a photo of my dog on the beach", "IMG_2041.jpg", "0.12345678")
 
 
 @pytest.fixture(autouse=True)
@@ -26,14 +54,8 @@ def _task():
 
 @pytest.fixture
 def folder(tmp_path):
-    operator = Ed25519PrivateKey.generate().public_key()
-    enrol(tmp_path, operator=operator, backbone=BACKBONE, width=12)
-    ones = np.ones(12, np.float32)
-    learned = Concept(
-        name="my-dog", kind="object", class_word="dog", backbone=BACKBONE, anchor=ones, token=2 * ones, loss=1.0,
-        forwards=9,
-    )  # fmt: skip
-    Vault(tmp_path).save_concept(learned)
+    settle(tmp_path, OPERATOR)
+    teach(tmp_path, np.random.default_rng(7), name="my-secret-dog")
     return tmp_path
 
 
@@ -41,71 +63,96 @@ def context(node_config=None, run_config=None):
     return Context(1, 1, node_config or {}, RecordDict(), run_config or {})
 
 
-def ask(action, fields, folder, ttl=60.0):
-    message = Message(RecordDict({"fields": ConfigRecord(fields)}), 1, action, ttl=ttl)
+def ask(action, fields, folder, *, age=0.0):
+    message = Message(RecordDict({"fields": ConfigRecord(fields)}), 1, action, ttl=60.0)
+    message.metadata.created_at -= age
     return app(message, context({"state-folder": str(folder)}))
 
 
-def call():
-    return to_fields(
-        RoundCall(
-            round_id="r1",
-            kind="object",
-            backbone=BACKBONE,
-            prior_version=0,
-            clip=9.0,
-            public_basis=pack_basis(BASIS),
-        )
-    )
+def ledger(folder):
+    with Database(folder).transaction("DEFERRED") as rows:
+        return read(rows, folder)
 
 
 def test_ready_says_yes_or_no_and_nothing_else(folder):
-    query = to_fields(ReadyQuery(kind="object", backbone=BACKBONE, prior_version=0))
-    assert dict(ask("query.ready", query, folder).content["fields"]) == {"ready": True}
-    assert dict(ask("query.ready", query, folder / "nobody").content["fields"]) == {"ready": False}
+    assert dict(ask("query.ready", to_fields(READY), folder).content["fields"]) == {"ready": True}
+    assert dict(ask("query.ready", to_fields(READY), folder / "nobody").content["fields"]) == {"ready": False}
     assert not (folder / "nobody").exists()
 
 
-def test_a_contribution_is_the_only_thing_in_its_reply(folder):
-    reply = ask("train.contribute", call(), folder)
-    assert list(reply.content) == ["fields"]
-    assert list(reply.content["fields"]) == ["contribution"]
+def test_each_exchange_answers_with_the_bytes_of_one_message_and_nothing_of_the_person(folder):
+    company, step, said = Company(OPERATOR, CALL, others=8), CALL, []
+    concept = Vault(folder).concept("my-secret-dog")
+    for action in TRAINING:
+        reply = ask(action, to_fields(step), folder)
+        assert list(reply.content) == ["fields"]
+        assert list(reply.content["fields"]) == ["reply"]
+        said.append(reply.content["fields"]["reply"])
+        if action != "train.unmask":
+            step = company.next(said[-1])
+    private = Database(folder)
+    with private.transaction("DEFERRED") as rows:
+        (key,) = rows.execute("SELECT private FROM enrolment").fetchone()
+    for secret in (b"my-secret-dog", b"dog", str(folder).encode(), key, concept.token.tobytes()):
+        assert secret in (folder / FILE).read_bytes() or secret == str(folder).encode()
+        assert not any(secret in data for data in said)
+    assert not any(concept.displacement[:2].tobytes() in data for data in said)
 
 
-def test_a_call_that_comes_too_late_books_nothing(folder):
-    message = Message(RecordDict({"fields": ConfigRecord(call())}), 1, "train.contribute", ttl=60.0)
-    message.metadata.created_at -= 61.0
-    reply = app(message, context({"state-folder": str(folder)}))
-    assert reply.error.reason == "StaleRoundError"
+@pytest.mark.parametrize("action", QUESTIONS)
+def test_what_comes_too_late_is_not_answered_and_books_nothing(folder, action):
+    assert ask(action, to_fields(QUESTIONS[action]), folder, age=61.0).error.reason == "StaleRoundError"
+    assert ledger(folder) == ()
     assert Vault(folder).pending("object", BACKBONE) is not None
 
 
-@pytest.mark.parametrize("action", ["query.ready", "train.contribute", "query.prior"])
-@pytest.mark.parametrize("fields", [{}, {"ready": True}, {"round_id": b"\xff" * 10}])
+@pytest.mark.parametrize("action", QUESTIONS)
+@pytest.mark.parametrize("fields", [{}, {"ready": True}, {"round_id": b"\xff" * 10}, {"request": [1.0]}])
 def test_hostile_fields_get_the_name_of_an_error(folder, action, fields):
     assert ask(action, fields, folder).error.reason == "ProtocolError"
 
 
-def test_the_text_of_an_error_never_leaves(folder, monkeypatch):
+@pytest.mark.parametrize("action", QUESTIONS)
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError, OSError, KeyError])
+def test_the_text_of_an_error_never_leaves(folder, monkeypatch, action, kind):
     def fail(*_):
-        raise RuntimeError("the token is 0.123")
+        raise kind(*SECRETS)
 
-    monkeypatch.setattr("client.app.contribute", fail)
-    reply = ask("train.contribute", call(), folder)
-    assert reply.error.reason == "RuntimeError"
-    assert "0.123" not in repr(reply)
+    monkeypatch.setattr(f"client.app.{ANSWERS[action]}", fail)
+    reply = ask(action, to_fields(QUESTIONS[action]), folder)
+    assert reply.error.reason == kind.__name__
+    assert not any(secret in repr(reply) + repr(vars(reply)) + repr(reply.error) for secret in SECRETS)
+    assert not any(secret.encode() in reply.deflate() for secret in SECRETS)
+
+
+@pytest.mark.parametrize("action", QUESTIONS)
+def test_a_vault_that_cannot_be_read_says_nothing_of_where_it_is(folder, action):
+    (folder / FILE).write_bytes(b"my-secret-dog" * 100)
+    reply = ask(action, to_fields(QUESTIONS[action]), folder)
+    assert reply.error.reason == "VaultError"
+    assert str(folder).encode() not in reply.deflate()
+    assert b"my-secret-dog" not in reply.deflate()
 
 
 def test_a_device_never_takes_its_folder_from_the_server(tmp_path):
     server_says = {"people-folder": str(tmp_path / "server")}
     own = {"state-folder": str(tmp_path / "own"), "partition-id": 3}
-    assert state_folder(context(own, server_says)) == tmp_path / "own"
-    assert state_folder(context({"partition-id": 3}, server_says)) == tmp_path / "server" / "3"
+    assert device(context(own, server_says)).folder == tmp_path / "own"
+    assert device(context({"partition-id": 3}, server_says)).folder == tmp_path / "server" / "3"
     with pytest.raises(ConfigError):
-        state_folder(context({}, server_says))
+        device(context({}, server_says))
 
 
-def test_an_idle_device_loads_no_model_library():
-    script = "import sys, client.app; print([m for m in ('torch', 'diffusers', 'transformers') if m in sys.modules])"
+def test_a_device_is_never_taken_for_a_simulation(tmp_path):
+    server_says = {"people-folder": str(tmp_path), "unprotected-simulation": True, "partition-id": 3}
+    own = {"state-folder": str(tmp_path / "own")}
+    assert not device(context(own, server_says)).simulated
+    assert not device(context({**own, "partition-id": 3}, server_says)).simulated
+    assert device(context({"partition-id": 3}, server_says)).simulated
+
+
+def test_an_idle_device_loads_no_model_library_and_no_accountant():
+    heavy = ("torch", "diffusers", "transformers", "dp_accounting", "scipy")
+    script = f"import sys, client.app; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
