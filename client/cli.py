@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,36 +71,31 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Seed of the first picture. [default: a new one]")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of denoising. [default: the model's]")] = None,
     guidance: Annotated[float | None, typer.Option(help="How strictly to follow. [default: the model's]")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="One of diffusers' schedulers, as DDIMScheduler. [default: the model's]")
+    ] = None,
     batch: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 4,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the PNG files.")] = Path(),
     model: Model = None,
     home: Home,
 ) -> None:
-    """Draw pictures from a prompt, with your concepts in it as <name>."""
+    """Draw pictures from a prompt, with your concepts in it as <name>. Ctrl-C keeps those that are finished."""
     quiet()
-    from client.backbone.folder import find_backbone, sampling
-    from client.generate import Request, add_concepts, load_pipeline, mentioned, write_pictures
-    from client.generate import generate as draw
-    from client.terminal import drawing_bar
+    from client.drawing import Order, draw
 
-    folder, console = find_backbone(model), Console()
-    best = sampling(folder)
-    request = Request(
+    order = Order(
         prompt=prompt,
         negative=negative,
         count=count,
-        seed=secrets.randbelow(2**31) if seed is None else seed,
-        steps=best.steps if steps is None else steps,
-        guidance=best.guidance if guidance is None else guidance,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        scheduler=scheduler,
         batch=batch,
+        folder=out,
     )
-    concepts = [Vault(home).concept(name) for name in mentioned(prompt)]
-    pipeline = load_pipeline(folder)
-    add_concepts(pipeline, folder, concepts)
-    with drawing_bar(console, request.count * request.steps) as progress:
-        pictures = draw(pipeline, request, progress)
-    for file in write_pictures(pictures, range(request.seed, request.seed + count), out):
-        console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
+    if not draw(order, model, home, Console()):
+        raise typer.Exit(130)
 
 
 @app.command()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,13 +15,19 @@ import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from client.backbone.engine import fingerprint
 from client.backbone.exports import placeholder
+from client.backbone.schedulers import check_steps
+from client.files import write_whole
+from client.version import version
 from common.errors import BackboneError, ConfigError
 
 MENTION = re.compile(r"<([^<>\s]+)>")
 LARGEST_SEED = 2**63 - 1
+MOST_STEPS = 1000
+"""As many as the timesteps that the models are trained on."""
 
 
 class Token(Protocol):
@@ -59,13 +67,24 @@ class Request:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.seed <= LARGEST_SEED - self.count:
             raise ConfigError(f"seed must be between 0 and {LARGEST_SEED - self.count}, got {self.seed}")
-        if not self.guidance >= 0:
-            raise ConfigError(f"guidance must be >= 0, got {self.guidance}")
+        if self.steps > MOST_STEPS:
+            raise ConfigError(f"steps must be at most {MOST_STEPS}, got {self.steps}")
+        if not (math.isfinite(self.guidance) and self.guidance >= 0):
+            raise ConfigError(f"guidance must be a number >= 0, got {self.guidance}")
+
+    @property
+    def seeds(self) -> range:
+        """The seed of each picture, in their order."""
+        return range(self.seed, self.seed + self.count)
 
 
-def mentioned(prompt: str) -> list[str]:
-    """Return the names of the concepts in a prompt, each once, in their order."""
-    return list(dict.fromkeys(MENTION.findall(prompt)))
+class _StoppedError(Exception):
+    """Carries a wish to stop out of the middle of a pipeline's run."""
+
+
+def mentioned(*prompts: str) -> list[str]:
+    """Return the names of the concepts in prompts, each once, in their order."""
+    return list(dict.fromkeys(name for prompt in prompts for name in MENTION.findall(prompt)))
 
 
 def load_pipeline(folder: Path, *, device: str = "cpu") -> Any:  # noqa: ANN401 - diffusers has no types
@@ -111,52 +130,91 @@ def add_concepts(pipeline: Any, folder: Path, concepts: Sequence[Token]) -> None
         pipeline.load_textual_inversion({placeholder(concept.name): vectors})
 
 
-@torch.inference_mode()
-def generate(pipeline: Any, request: Request, progress: Callable[[int], None]) -> list[Image.Image]:  # noqa: ANN401
-    """Draw what is requested.
+def generate(
+    pipeline: Any,  # noqa: ANN401 - as above
+    request: Request,
+    progress: Callable[[float], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Image.Image]:
+    """Draw what is requested; the pictures come in the order of their seeds, each batch when it is ready.
 
     Every picture has its own generator, on the CPU, so that neither the batch nor the device changes it.
 
     Args:
         pipeline: from `load_pipeline`, with the concepts of the prompt added.
         request: what to draw.
-        progress: called after every step of denoising with how many steps' worth of pictures that was.
-    """
-    prompt = pipeline.maybe_convert_prompt(request.prompt, pipeline.tokenizer)
-    seeds = range(request.seed, request.seed + request.count)
-    pictures: list[Image.Image] = []
-    for first in range(0, request.count, request.batch):
-        part = seeds[first : first + request.batch]
+        progress: told as the drawing goes on how much was done, in steps of one picture; ``count * steps`` in all.
+        stop: asked now and then whether to end early; no picture is given that is not finished.
 
-        def told(_pipeline: Any, _step: int, _time: Any, state: dict[str, Any], drawn: int = len(part)) -> Any:  # noqa: ANN401
-            progress(drawn)
+    Raises:
+        ConfigError: the pipeline's scheduler cannot draw in that many steps.
+    """
+    check_steps(pipeline, request.steps)
+    prompt, negative = (
+        pipeline.maybe_convert_prompt(text, pipeline.tokenizer) for text in (request.prompt, request.negative)
+    )
+    for first in range(0, request.count, request.batch):
+        seeds = request.seeds[first : first + request.batch]
+
+        def told(_pipeline: Any, _step: int, _time: Any, state: dict[str, Any], drawn: int = len(seeds)) -> Any:  # noqa: ANN401
+            if stop():
+                raise _StoppedError
+            progress(drawn * request.steps / pipeline.num_timesteps)  # some schedulers call the model twice a step
             return state
 
-        pictures += pipeline(
-            [prompt] * len(part),
-            negative_prompt=[request.negative] * len(part),
-            num_inference_steps=request.steps,
-            guidance_scale=request.guidance,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in part],
-            callback_on_step_end=told,
-        ).images
-    return pictures
+        try:
+            with torch.inference_mode():
+                batch = pipeline(
+                    [prompt] * len(seeds),
+                    negative_prompt=[negative] * len(seeds),
+                    num_inference_steps=request.steps,
+                    guidance_scale=request.guidance,
+                    generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+                    callback_on_step_end=told,
+                ).images
+        except _StoppedError:
+            return
+        yield from batch
 
 
-def write_pictures(pictures: Sequence[Image.Image], seeds: Sequence[int], folder: Path) -> list[Path]:
-    """Write PNG files named by seed; a file that is there already is never replaced.
+def description(pipeline: Any, request: Request, seed: int, backbone: str) -> dict[str, str]:  # noqa: ANN401 - as above
+    """Return what a picture's file says of how it was made: enough to draw it again, but no prompt and no path."""
+    return {
+        "Software": f"Shoal {version()}",
+        "Concepts": ", ".join(mentioned(request.prompt, request.negative)),
+        "Model": backbone,
+        "Seed": str(seed),
+        "Scheduler": type(pipeline.scheduler).__name__,
+        "Steps": str(request.steps),
+        "Guidance": str(request.guidance),
+    }
+
+
+def write_picture(picture: Image.Image, seed: int, folder: Path, facts: Mapping[str, str]) -> Path:
+    """Write a PNG named by its seed, whole or not at all; a file that is there already is never replaced.
+
+    Args:
+        picture: what was drawn.
+        seed: from what.
+        folder: where to, made if it is missing.
+        facts: the file's text chunks (``tEXt``, PNG specification 1.2, 4.2.3).
 
     Raises:
         ConfigError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files = []
-        for picture, seed in zip(pictures, seeds, strict=True):
-            names = (f"shoal-{seed}{again}.png" for again in ("", *(f"-{i}" for i in range(2, 10**6))))
-            file = next(folder / name for name in names if not (folder / name).exists())
-            picture.save(file)
-            files.append(file)
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written ({error}): choose another place with --out") from error
-    return files
+    chunks = PngInfo()
+    for key, value in facts.items():
+        chunks.add_text(key, value)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", pnginfo=chunks)
+    for again in ("", *(f"-{i}" for i in range(2, 10**6))):
+        file = folder / f"shoal-{seed}{again}.png"
+        try:
+            write_whole(file, buffer.getvalue())
+        except FileExistsError:
+            continue
+        except OSError as error:
+            told = f"{folder} cannot be written ({error.strerror}): choose another place with --out"
+            raise ConfigError(told) from error
+        return file
+    raise ConfigError(f"{folder} is full of pictures of seed {seed}: choose another place with --out")

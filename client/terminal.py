@@ -66,7 +66,7 @@ def learning_bar(console: Console, label: str) -> Iterator[Callable[[Learning], 
 
 
 @contextmanager
-def drawing_bar(console: Console, total: int) -> Iterator[Callable[[int], None]]:
+def drawing_bar(console: Console, total: int) -> Iterator[Callable[[float], None]]:
     """Show a bar of denoising steps."""
     with Progress(SpinnerColumn(), BarColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("drawing", total=total)

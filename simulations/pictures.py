@@ -73,11 +73,13 @@ def _draw(model: Path, comparison: Comparison, tokens: Sequence[NDArray[np.float
     add_concepts(pipeline, model, concepts)
     prompt = "{}" if person.kind == "object" else STYLE_SUBJECT + ", {} style"
     pictures = [
-        generate(
-            pipeline,
-            Request(prompt=prompt.format(f"<{concept.name}>"), seed=seed, steps=STEPS, guidance=GUIDANCE),
-            lambda _: None,
-        )[0]
+        next(
+            generate(
+                pipeline,
+                Request(prompt=prompt.format(f"<{concept.name}>"), seed=seed, steps=STEPS, guidance=GUIDANCE),
+                lambda _: None,
+            )
+        )
         for concept in concepts
     ]
     return np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])

@@ -139,8 +139,17 @@ def test_generate_writes_pictures_with_a_concept(capsys, home, taught, tmp_path)
     code, out, _ = run(capsys, *arguments)
     assert code == 0
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["shoal-5.png", "shoal-6.png"]
-    assert Image.open(tmp_path / "out" / "shoal-5.png").info == {}  # no prompt in the file
+    with Image.open(tmp_path / "out" / "shoal-6.png") as picture:
+        found = picture.info
+    assert (found["Concepts"], found["Seed"], found["Steps"]) == ("my-dog", "6", "2")
     assert "shoal-6.png" in out
+
+
+def test_generate_names_the_schedulers_there_are(capsys, home):
+    code, _, err = run(capsys, "generate", "a dog", "--scheduler", "os.system")
+    assert code == 1
+    assert "'os.system'" in err
+    assert "DDIMScheduler, DDPMScheduler" in err
 
 
 def test_generate_names_a_concept_that_was_never_taught(capsys, home, taught):

@@ -1,0 +1,70 @@
+"""`shoal generate` from a prompt to files: with which model, concepts and settings, and what is told meanwhile."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from client.backbone.engine import fingerprint
+from client.backbone.folder import find_backbone, sampling
+from client.backbone.schedulers import use_scheduler
+from client.generate import Request, add_concepts, description, generate, load_pipeline, mentioned, write_picture
+from client.terminal import drawing_bar, pausing
+from client.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Which pictures a person asks for; what is None the model or chance decides."""
+
+    prompt: str
+    negative: str = ""
+    count: int = 1
+    seed: int | None = None
+    steps: int | None = None
+    guidance: float | None = None
+    scheduler: str | None = None
+    batch: int = 4
+    folder: Path = Path()
+    """Where the PNG files go."""
+
+
+def draw(order: Order, model: str | None, home: Path, console: Console) -> bool:
+    """Draw pictures and write each batch when it is ready; return whether all were drawn, or else it was stopped.
+
+    Raises:
+        ShoalError: a concept, the scheduler or the model is unknown, or the folder cannot be written.
+    """
+    folder = find_backbone(model)
+    request = _request(order, folder)
+    concepts = [Vault(home).concept(name) for name in mentioned(order.prompt, order.negative)]
+    with console.status("loading the model"):
+        pipeline = load_pipeline(folder)
+        if order.scheduler is not None:
+            use_scheduler(pipeline, order.scheduler)
+        add_concepts(pipeline, folder, concepts)
+    backbone, written = fingerprint(folder), 0
+    with drawing_bar(console, request.count * request.steps) as progress, pausing() as stop:
+        for seed, picture in zip(request.seeds, generate(pipeline, request, progress, stop), strict=False):
+            file = write_picture(picture, seed, order.folder, description(pipeline, request, seed, backbone))
+            console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
+            written += 1
+    if written < request.count:
+        console.print(f"stopped: {written} of {request.count} pictures are drawn")
+    return written == request.count
+
+
+def _request(order: Order, folder: Path) -> Request:
+    best = sampling(folder)
+    return Request(
+        prompt=order.prompt,
+        negative=order.negative,
+        count=order.count,
+        seed=secrets.randbelow(2**31) if order.seed is None else order.seed,
+        steps=best.steps if order.steps is None else order.steps,
+        guidance=best.guidance if order.guidance is None else order.guidance,
+        batch=order.batch,
+    )
