@@ -87,18 +87,27 @@ def topology(people: int) -> Topology:
 
 
 def _threshold(population: int, marked: int, draws: int, samples: int) -> int | None:
-    """Give the fewest marked that none of the samples has, but with probability 2⁻⁸⁰; None where there is no such."""
-    for least in range(draws * marked // population + 1, draws + 1):
-        if not _exceeds(population, marked, draws, least, samples, SECRECY_BITS):
-            return least
-    return None
+    """Give the least number of marked, above the mean, that none of the samples has but with probability 2⁻⁸⁰.
+
+    The tail is summed from its far end, so that one pass finds it. None where even a sample of marked alone is likely.
+    """
+    ways, whole = 0, comb(population, draws)
+    for count in range(min(marked, draws), draws * marked // population, -1):
+        ways += _ways(population, marked, draws, count)
+        if samples * ways << SECRECY_BITS > whole:
+            return count + 1 if count < draws else None
+    return draws * marked // population + 1
 
 
 def _exceeds(population: int, marked: int, draws: int, least: int, samples: int, bits: int) -> bool:
     """Say whether samples · Pr[X ≥ least] > 2^−bits for X hypergeometric: exactly, in integers."""
     most = min(marked, draws)
-    ways = sum(comb(marked, x) * comb(population - marked, draws - x) for x in range(least, most + 1))
+    ways = sum(_ways(population, marked, draws, count) for count in range(least, most + 1))
     return samples * ways << bits > comb(population, draws)
+
+
+def _ways(population: int, marked: int, draws: int, count: int) -> int:
+    return comb(marked, count) * comb(population - marked, draws - count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "backbone": "do pictures of the Pictograms backbone show what their captions say",
     "timesteps": "where on the noise schedule text steers the backbone",
     "forwards": "forward passes to a set loss, with and without a prior",
+    "secagg": "time and bytes of a secure sum, from 16 to 1,024 devices, beside a plain one",
 }
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.errors import AbortedRoundError, ProtocolError
+from common.errors import AbortedRoundError, ConfigError, ProtocolError
 from common.secagg import messages, read_state, secure_sum, topology
 from common.secagg.masks import add_pair
 from common.secagg.shares import join, split
@@ -192,7 +192,7 @@ def test_a_damaged_state_goes_on_with_a_proper_reply_or_a_refusal(data):
     exchange = data.draw(st.sampled_from(EXCHANGES[1:]))
     held, states, _ = rounds()[exchange]
     number = data.draw(st.integers(0, PEOPLE - 1))
-    with contextlib.suppress(ProtocolError):
+    with contextlib.suppress(ProtocolError, ConfigError):  # stored terms may be for vectors of another length
         held.states = {number: read_state(damaged(states[number].to_bytes(), data.draw))}
         held.answer(number)
 
