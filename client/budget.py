@@ -126,7 +126,7 @@ def mechanism_of(contribution: Contribution) -> Mechanism:
 @lru_cache(maxsize=64)
 def _epsilon(events: tuple[RoundEvent, ...]) -> float:
     """Compose; kept, because a round asks three times for the same."""
-    return epsilon(events, delta=DELTA)
+    return epsilon(events, delta=DELTA) if events else 0.0  # nothing costs nothing, and needs no accountant
 
 
 def _central(contribution: Contribution) -> RoundEvent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from client.unfinished import forget_unfinished
 from client.vault import Vault
-from common.errors import ShoalError
+from common.errors import ConfigError, ShoalError
 
 app = typer.Typer(
     name="shoal",
@@ -141,6 +142,32 @@ def forget(
     vault.forget(name)
     forget_unfinished(home, name)
     Console().print(f"forgot <{name}>", markup=False)
+
+
+@app.command()
+def privacy(
+    *,
+    budget: Annotated[float | None, typer.Option("--budget", help="Allow this ε against a curious server.")] = None,
+    local: Annotated[float | None, typer.Option("--local", help="Allow this ε against a lying server.")] = None,
+    stop: Annotated[bool, typer.Option("--withdraw", help="Contribute nothing more.")] = False,
+    machine: Annotated[bool, typer.Option("--json", help="As JSON, with the ledger itself.")] = False,
+    home: Home,
+) -> None:
+    """Show what was contributed and what it cost, or say what may be."""
+    from client.statement import as_json, as_tables, set_limits, statement, withdraw
+
+    if stop and (budget is not None or local is not None):
+        raise ConfigError("--withdraw allows nothing more, --budget and --local do: give one or the other")
+    if stop:
+        withdraw(home)
+    elif budget is not None or local is not None:
+        set_limits(home, central=budget, local=local)
+    found, console = statement(home), Console()
+    if machine:
+        typer.echo(json.dumps(as_json(found), indent=1))
+        return
+    for part in as_tables(found):
+        console.print(part)
 
 
 def quiet() -> None:

@@ -77,6 +77,8 @@ class Standing:
     """Finished in this run."""
     last: float = 0.0
     """When the latest ended, or the run began; seconds of the clock."""
+    again: float = 0.0
+    """Not before this another is called: after one that failed, whoever failed needs a moment."""
     ready: set[int] = field(default_factory=set)
     """Nodes that said yes since then."""
     told: set[int] = field(default_factory=set)
@@ -143,7 +145,7 @@ class Rounds:
         self.announce(kind, nodes)
         standing.ready |= self._ask(kind, nodes - standing.ready)
         needed = self._settings.minimum_people if self._is_over(kind) else self._settings.wave(kind)
-        if len(standing.ready) >= needed:
+        if len(standing.ready) >= needed and self._clock.now() >= standing.again:
             self.hold(kind, sorted(standing.ready)[:MOST_PEOPLE])
             self.announce(kind, nodes)
 
@@ -159,8 +161,11 @@ class Rounds:
         done = secure_sum(ask, call, rules, called)
         self._book(call, done, started)
         standing, opened = self._standing[kind], done.total is not None
-        standing.rounds += int(opened)
-        standing.last, standing.ready = self._clock.now(), set()
+        standing.ready = set()
+        if opened:
+            standing.rounds, standing.last = standing.rounds + 1, self._clock.now()
+        else:
+            standing.again = self._clock.now() + self._settings.deadline_seconds
         told = f"{done.people} people" if opened else f"no sum ({done.reason})"
         _LOG.info("%s round %s: %s, %s", kind, call.round_id, told, dict(done.failures))
         return self._publish(kind, call.round_id) if opened else None

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import ConfigError, PriorError
 from common.prior import Cohort, Prior, SignedPrior, open_prior, sign_prior
+from common.privacy import Mechanism
 from server.registry import Registry, Round, basis_fingerprint
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -31,9 +32,13 @@ def a_round(name="r1", **changes):
         backbone=BACKBONE,
         public_basis=BASIS,
         state="done",
+        exchange="train.unmask",
+        called=11,
         people=9,
         total=np.array([9.0, 0.1, 1 / 3, 1.0, 2.0, 3.0]),
         clip=0.7,
+        mechanism=Mechanism(length=6, scale=64.5, share_variance=2**62, modulus_bits=32),
+        noise_variance=0.25,
         prior_version=0,
         started=NOON,
         ended=NOON,
@@ -59,7 +64,7 @@ def signed(version=1, **changes):
 def test_a_sum_comes_back_to_the_last_bit(registry):
     registry.record_round(a_round())
     (found,) = registry.sums(BACKBONE, "object", BASIS)
-    assert (found.round_id, found.clip) == ("r1", 0.7)
+    assert (found.round_id, found.clip, found.people, found.noise_variance) == ("r1", 0.7, 9, 0.25)
     np.testing.assert_array_equal(found.total, a_round().total)
 
 
@@ -84,6 +89,27 @@ def test_a_round_never_counts_twice(registry):
     with pytest.raises(ConfigError, match="r1 is in the registry already"):
         registry.record_round(a_round())
     assert len(registry.sums(BACKBONE, "object", BASIS)) == 1
+
+
+def test_a_rejected_round_stays_in_the_books_and_out_of_the_sums(registry):
+    registry.record_round(a_round("good"))
+    registry.record_round(a_round("bad"))
+    registry.reject_round("bad")
+    assert [found.round_id for found in registry.sums(BACKBONE, "object", BASIS)] == ["good"]
+    with pytest.raises(ConfigError, match="in the registry already"):
+        registry.record_round(a_round("bad"))
+    with registry._engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT id, state, sum IS NULL FROM rounds ORDER BY id").all()
+    assert [tuple(row) for row in rows] == [("bad", "rejected", 0), ("good", "done", 0)]
+
+
+@pytest.mark.parametrize("name", ["nobody", "aborted", "rejected"])
+def test_only_a_round_that_is_done_can_be_rejected(registry, name):
+    registry.record_round(a_round("aborted", state="aborted", total=None, people=0))
+    registry.record_round(a_round("rejected"))
+    registry.reject_round("rejected")
+    with pytest.raises(ConfigError, match="nothing to reject"):
+        registry.reject_round(name)
 
 
 @pytest.mark.parametrize("changes", [{"total": None}, {"state": "aborted"}])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,15 +11,20 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 
-from common.errors import ConfigError
+from common.errors import ConfigError, PriorError
+from common.messages import RoundCall, from_fields, rules_of
 from common.mixture import responsibilities
 from common.prior import open_prior
+from common.privacy import Randomness, central, decode, draw_share, encode, epsilon, noise_variance, reduce
+from common.secagg import client
+from common.secagg.transcript import digest_roster
 from common.statistics import blocks
 from server.exchange import Clock
 from server.registry import Registry
 from server.rounds import Rounds, load_basis
 from server.settings import RunSettings
 from simulations.memory import MemoryGrid
+from simulations.secagg import enrol
 
 WIDTH, DIMENSIONS, CLIP = 12, 3, 2.0
 BACKBONE = "ab" * 32
@@ -46,27 +52,54 @@ class FakeTime:
 
 
 class Person:
-    """Contributes its x once, for as long as it is awake; keeps what it was asked."""
+    """Contributes its x once, for as long as it is awake; keeps what it was asked. The protocol's own client inside."""
 
     def __init__(self, x, *, awake=True):
-        self.x, self.awake, self.given, self.heard = np.asarray(x, float), awake, False, []
+        self.x, self.awake, self.given, self.heard, self.sent = np.asarray(x, float), awake, False, [], None
+        self.identity, self.state, self.call = enrol(KEY, os.urandom(32)), None, None
 
     def __call__(self, message):
         fields = dict(message.content["fields"])
         action = message.metadata.message_type
         self.heard.append((action, fields))
-        if action == "query.ready":
-            answer = {"ready": self.awake and not self.given}
-        elif action == "query.prior":
-            answer = {"stored": True}
-        else:
-            self.given = True
-            answer = self.contribute(fields)
+        answer = getattr(self, action.split(".")[1])(fields)
         return answer if answer is None or isinstance(answer, Message) else reply(message, answer)
 
-    def contribute(self, _):
+    def ready(self, _):
+        return {"ready": self.awake and not self.given}
+
+    def prior(self, _):
+        return {"stored": True}
+
+    def keys(self, fields):
+        self.call = from_fields(RoundCall, fields)
+        rules = rules_of(self.call, KEY.public_key().public_bytes_raw())
+        return self.advance(client.advertise(rules, self.identity, os.urandom))
+
+    def shares(self, fields):
+        return self.advance(client.share(self.state, fields["request"], os.urandom))
+
+    def integers(self):
+        mechanism, randomness = self.call.mechanism(), Randomness()
+        seed = digest_roster(self.state.advertised.rules, self.state.roster)
         vector = blocks(self.x, responsibilities(self.x, ()), CLIP)
-        return {"contribution": vector.astype("<f8").tobytes()}
+        encoded = encode(vector, mechanism, seed=seed, randomness=randomness)
+        return reduce(encoded + draw_share(mechanism, randomness), mechanism)
+
+    def masked(self, fields):
+        self.given = True
+        self.sent = self.integers()
+        return self.advance(client.mask(self.state, fields["request"], self.sent))
+
+    def confirm(self, fields):
+        return self.advance(client.confirm(self.state, fields["request"]))
+
+    def unmask(self, fields):
+        return self.advance(client.unmask(self.state, fields["request"]))
+
+    def advance(self, step):
+        self.state, data = step
+        return {"reply": data}
 
 
 def reply(message, fields):
@@ -83,6 +116,7 @@ def settings(tmp_path):
         kinds=("object",),
         rounds=1,
         minimum_people=3,
+        unprotected_simulation=True,
         clip=CLIP,
         cohorts=1,
         poll_seconds=5.0,
@@ -110,7 +144,8 @@ def published(registry):
 
 def books(registry):
     with registry._engine.connect() as connection:
-        return connection.execute(sa.text("SELECT state, people, sum IS NULL AS closed FROM rounds")).all()
+        columns = "state, exchange, called, people, sum IS NULL"
+        return connection.execute(sa.text(f"SELECT {columns} FROM rounds ORDER BY ended")).all()  # noqa: S608 - ours
 
 
 def crowd(count, seed=1):
@@ -122,7 +157,7 @@ def test_the_mean_of_the_prior_is_the_plain_mean(settings, registry):
     rounds(people, settings, registry).run()
     prior = published(registry)
     assert (prior.version, prior.people) == (1, 5)
-    np.testing.assert_allclose(prior.cohorts[0].mean, np.mean([person.x for person in people], axis=0), atol=1e-12)
+    np.testing.assert_allclose(prior.cohorts[0].mean, np.mean([person.x for person in people], axis=0), atol=1e-5)
 
 
 def test_everybody_hears_of_the_prior_even_those_who_gave_nothing(settings, registry):
@@ -159,74 +194,156 @@ def test_the_second_round_builds_on_the_first(settings, registry):
     prior = published(registry)
     assert (prior.version, prior.people, len(prior.rounds)) == (2, 7, 2)
     expected = np.mean([person.x for person in first + second], axis=0)
-    np.testing.assert_allclose(prior.cohorts[0].mean, expected, atol=1e-12)
-    call = next(fields for action, fields in second[0].heard if action == "train.contribute")
+    np.testing.assert_allclose(prior.cohorts[0].mean, expected, atol=1e-5)
+    call = next(fields for action, fields in second[0].heard if action == "train.keys")
     assert (call["prior_version"], call["public_basis"]) == (1, b"")
 
 
 class Hostile(Person):
-    def __init__(self, answer):
+    """Honest up to one exchange, where it says something else."""
+
+    def __init__(self, exchange, answer):
         super().__init__(np.zeros(DIMENSIONS))
-        self.answer = answer
-
-    def contribute(self, _):
-        return self.answer
+        setattr(self, exchange, lambda _: answer)
 
 
-LENGTH = 1 + DIMENSIONS + DIMENSIONS * (DIMENSIONS + 1) // 2
-HOSTILE = {
-    "too short": {"contribution": np.zeros(LENGTH - 1).tobytes()},
-    "too long": {"contribution": np.zeros(LENGTH + 1).tobytes()},
-    "nan": {"contribution": np.full(LENGTH, np.nan).tobytes()},
-    "infinite": {"contribution": np.full(LENGTH, np.inf).tobytes()},
-    "too heavy": {"contribution": np.full(LENGTH, 1.0).tobytes()},
-    "text": {"contribution": "0"},
+GARBAGE = {
+    "bytes": {"reply": b"\xff" * 300},
+    "no bytes": {"reply": b""},
+    "text": {"reply": "0"},
     "another field": {"prior": b""},
-    "more fields": {"contribution": np.zeros(LENGTH).tobytes(), "name": "my-dog"},
+    "more fields": {"reply": b"", "name": "my-dog"},
     "nothing": {},
 }
+EXCHANGES = ("keys", "shares", "masked", "confirm", "unmask")
 
 
-@pytest.mark.parametrize("why", HOSTILE)
-def test_a_hostile_reply_is_dropped_and_counted(settings, registry, caplog, why):
-    people = crowd(3)
-    with caplog.at_level(logging.INFO, logger="flwr.shoal"):
-        caplog.handler.setLevel(logging.INFO)
-        logging.getLogger("flwr.shoal").addHandler(caplog.handler)
-        rounds([*people, Hostile(HOSTILE[why])], settings, registry).run()
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.INFO, logger="flwr.shoal")
+    logging.getLogger("flwr.shoal").addHandler(caplog.handler)
+    yield caplog
     logging.getLogger("flwr.shoal").removeHandler(caplog.handler)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "why"), [*((exchange, "bytes") for exchange in EXCHANGES), *(("masked", why) for why in GARBAGE)]
+)
+def test_a_hostile_reply_is_dropped_and_counted_and_harms_nobody_else(settings, registry, log, why, exchange):
+    people = crowd(4)
+    rounds([*people, Hostile(exchange, GARBAGE[why])], settings, registry).run()
     prior = published(registry)
-    assert prior.people == 3
-    np.testing.assert_allclose(prior.cohorts[0].mean, np.mean([person.x for person in people], axis=0), atol=1e-12)
-    assert "3 people, {'refused': 1}" in caplog.text
+    # Whoever gave its vector before it turned hostile is in the sum.
+    given = [*(person.x for person in people), *([np.zeros(DIMENSIONS)] if exchange in {"confirm", "unmask"} else [])]
+    assert prior.people == len(given)
+    np.testing.assert_allclose(prior.cohorts[0].mean, np.mean(given, axis=0), atol=1e-5)
+    assert "'refused': 1" in log.text or f"'train.{exchange} refused': 1" in log.text
 
 
-def test_an_error_and_silence_are_dropouts_and_an_errors_text_is_not_logged(settings, registry, caplog):
+@pytest.mark.parametrize("exchange", EXCHANGES)
+def test_an_error_and_silence_are_dropouts_and_an_errors_text_is_not_logged(settings, registry, log, exchange):
     class Failing(Person):
         def __call__(self, message):
-            if message.metadata.message_type != "train.contribute":
+            if message.metadata.message_type != f"train.{exchange}":
                 return super().__call__(message)
             return Message(Error(code=2, reason="ValueError: the token is 0.123"), reply_to=message)
 
     class Silent(Person):
         def __call__(self, message):
-            return None if message.metadata.message_type == "train.contribute" else super().__call__(message)
+            return None if message.metadata.message_type == f"train.{exchange}" else super().__call__(message)
 
-    zeros = np.zeros(DIMENSIONS)
-    time = FakeTime()
-    logging.getLogger("flwr.shoal").addHandler(caplog.handler)
-    rounds([*crowd(3), Failing(zeros), Silent(zeros)], settings, registry, time).run()
-    logging.getLogger("flwr.shoal").removeHandler(caplog.handler)
-    assert published(registry).people == 3
-    assert "0.123" not in caplog.text
+    zeros, time = np.zeros(DIMENSIONS), FakeTime()
+    rounds([*crowd(8), Failing(zeros), Silent(zeros)], settings, registry, time).run()
+    assert published(registry).people == (10 if exchange in {"confirm", "unmask"} else 8)
+    assert "0.123" not in log.text
     assert 10.0 <= time.seconds < 15.0  # one deadline, for the silent one
 
 
-def test_below_the_minimum_the_sum_is_not_kept(settings, registry):
-    people = [*crowd(2), Hostile({})]
+@pytest.mark.parametrize(
+    ("exchange", "expected"),
+    [
+        ("keys", ("aborted", "train.keys", 0, 0, 1)),
+        ("shares", ("aborted", "train.shares", 4, 0, 1)),
+        ("masked", ("aborted", "train.masked", 4, 0, 1)),
+        ("confirm", ("aborted", "train.confirm", 4, 0, 1)),
+        ("unmask", ("aborted", "train.unmask", 4, 0, 1)),
+    ],
+)
+def test_with_too_few_left_no_sum_is_opened_and_the_books_say_how_far_it_came(settings, registry, exchange, expected):
+    people = [*crowd(2), Hostile(exchange, {}), Hostile(exchange, {})]
     rounds(people, settings, registry).run()
     assert published(registry) is None
-    assert [tuple(row) for row in books(registry)] == [("aborted", 0, 1)]
+    assert tuple(books(registry)[0]) == expected
+    assert registry.sums(BACKBONE, "object", load_basis(settings.public_basis)) == []
+
+
+def test_the_sum_is_that_of_the_integers_exactly_and_the_books_know_its_noise(settings, registry):
+    people = crowd(8)
+    protected = replace(settings, unprotected_simulation=False, epsilon=1.0, minimum_people=8)
+    rounds(people, protected, registry).run()
+    [found] = registry.sums(BACKBONE, "object", load_basis(settings.public_basis))
+    call, state = people[0].call, people[0].state
+    mechanism = call.mechanism()
+    assert mechanism.share_variance > 0
+    expected = reduce(np.sum([person.sent.astype(np.int64) for person in people], axis=0), mechanism)
+    np.testing.assert_array_equal(found.total, decode(expected, mechanism, seed=state.transcript))
+    assert found.people == 8
+    assert found.noise_variance == noise_variance(mechanism, 8)
+
+
+def test_the_noise_is_planned_for_those_who_must_stay_without_those_who_may_collude(settings, registry):
+    people = crowd(12)
+    protected = replace(settings, unprotected_simulation=False, epsilon=0.5, minimum_people=8)
+    rounds(people, protected, registry).run()
+    call = people[0].call
+    assert call.minimum_people == 9
+    honest = central(call.mechanism(), survivors=9, colluders=3)
+    assert 0.49 < epsilon([honest], delta=1e-6) <= 0.5
+
+
+def test_a_sum_of_which_no_prior_can_be_made_is_rejected_and_enters_no_later_fit(settings, registry, monkeypatch):
+    def refuse(*_, **__):
+        raise PriorError("out of bounds")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("server.rounds.next_prior", refuse)
+        rounds(crowd(3), settings, registry).run()
+    assert published(registry) is None
+    people = crowd(4, seed=2)
+    rounds(people, settings, registry).run()
+    assert [row.state for row in books(registry)] == ["rejected", "done"]
+    prior = published(registry)
+    assert (prior.people, len(prior.rounds)) == (4, 1)
+    np.testing.assert_allclose(prior.cohorts[0].mean, np.mean([person.x for person in people], axis=0), atol=1e-5)
+
+
+def test_a_sum_that_was_booked_just_before_a_crash_becomes_a_prior_at_the_next_start(settings, registry, monkeypatch):
+    def crash(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("server.rounds.next_prior", crash)
+        with pytest.raises(KeyboardInterrupt):
+            rounds(crowd(3), settings, registry).run()
+    assert published(registry) is None
+    rounds([], replace(settings, patience_seconds=1.0), registry).run()
+    assert published(registry).people == 3
+
+
+def test_a_round_without_noise_is_announced_loudly(settings, registry, log):
+    rounds([], replace(settings, patience_seconds=1.0), registry).run()
+    assert "UNPROTECTED SIMULATION" in log.text
+    log.clear()
+    rounds([], replace(settings, patience_seconds=1.0, unprotected_simulation=False), registry).run()
+    assert "UNPROTECTED" not in log.text
+
+
+def test_after_a_round_that_failed_everybody_gets_a_moment_and_the_run_still_ends(settings, registry):
+    people, time = [*crowd(2), Hostile("keys", {}), Hostile("keys", {})], FakeTime()
+    rounds(people, settings, registry, time).run()
+    called = [action for action, _ in people[0].heard].count("train.keys")
+    assert 2 <= called <= 7  # every 10 s for 60 s
+    assert 60.0 < time.seconds < 80.0
 
 
 def test_a_round_waits_for_the_whole_wave(settings, registry):
