@@ -79,6 +79,38 @@ def test_a_folder_of_photos_becomes_a_concept(capsys, home, photos, tiny_backbon
     assert "shoal forget my-dog" in err
 
 
+def test_nothing_of_a_photo_but_what_was_learned_is_kept(capsys, home, tmp_path, monkeypatch):
+    """Neither where and with what it was taken nor what it is called, in the middle or at the end."""
+    photos, step = tmp_path / "holiday-of-mine", Search.step
+    photos.mkdir()
+    exif = Image.Exif()
+    exif[0x010F], exif[0x927C] = "camera-of-mine", b"note-of-mine"
+    exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0), 29: "gps-of-mine"}
+    noise = np.random.default_rng(6).integers(0, 256, (40, 48, 3), np.uint8)
+    Image.fromarray(noise).save(photos / "rex-of-mine.jpg", exif=exif, comment=b"comment-of-mine")
+    assert (photos / "rex-of-mine.jpg").read_bytes().count(b"of-mine") == 4
+
+    def interrupt(self, *arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return step(self, *arguments)
+
+    monkeypatch.setattr("client.learn.search.Search.step", interrupt)
+    assert learn(capsys, photos)[0] == 130
+    in_the_middle = [file for file in home.rglob("*") if file.is_file()]
+    assert len(in_the_middle) > 1
+    assert not any(b"of-mine" in file.read_bytes() for file in in_the_middle)
+    monkeypatch.setattr("client.learn.search.Search.step", step)
+    assert learn(capsys, photos)[0] == 0
+    assert not any(b"of-mine" in file.read_bytes() for file in home.rglob("*") if file.is_file())
+
+
+def test_a_file_whose_name_is_no_text_is_skipped_in_words(capsys, home, photos):
+    (photos / os.fsdecode(b"\xff\x1b[2J.jpg")).touch()
+    code, out, _ = learn(capsys, photos)
+    assert code == 0
+    assert r"skipped \xff\x1b[2J.jpg: the file is empty" in out
+
+
 def test_the_published_algorithm_can_be_asked_for(capsys, home, photos):
     code, out, _ = learn(capsys, photos, "--reference", forwards=30)
     assert code == 0
