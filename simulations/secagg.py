@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -137,6 +138,12 @@ class Round:
         quiet = set(silent)
         replies = {number: self.answer(number) for number in self.requests if number not in quiet}
         self.gather(replies | dict(altered or {}))
+
+    def fork(self) -> Round:
+        """Give another round in the same place, which goes its own way; what is in it never changes, but moves on."""
+        other = copy(self)
+        other.states, other.requests = dict(self.states), dict(self.requests)
+        return other
 
     def until(self, exchange: str) -> Round:
         """Hold all exchanges before that one."""

@@ -33,10 +33,23 @@ def cohort():
     return new_cohort(PEOPLE)
 
 
-@pytest.fixture
-def held(cohort):
+@pytest.fixture(scope="module")
+def stopped(cohort):
+    """One round, stopped before each exchange."""
     rng = np.random.default_rng(2)
-    return Round(cohort, [rng.integers(0, 1 << 16, 8, dtype=np.uint32) for _ in range(PEOPLE)])
+    held = Round(cohort, [rng.integers(0, 1 << 16, 8, dtype=np.uint32) for _ in range(PEOPLE)])
+    return {exchange: held.until(exchange).fork() for exchange in EXCHANGES}
+
+
+@pytest.fixture
+def at(stopped):
+    """Give the round before an exchange."""
+    return lambda exchange: stopped[exchange].fork()
+
+
+@pytest.fixture
+def held(at):
+    return at("keys")
 
 
 def plain_sum(held, people):
@@ -70,8 +83,8 @@ BYTES = {
 
 @pytest.mark.parametrize("garbage", BYTES.values(), ids=BYTES)
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_garbage_in_any_exchange_drops_its_sender_alone(held, exchange, garbage):
-    held.until(exchange)
+def test_garbage_in_any_exchange_drops_its_sender_alone(at, exchange, garbage):
+    held = at(exchange)
     lie(held, garbage)
     gathered = held.sum or held.gathered
     assert set(gathered.dropped) == {LIAR}
@@ -152,8 +165,8 @@ def shares_with(**changes):
     return lambda data: replace(Shares.from_bytes(data), **changes).to_bytes()
 
 
-def test_shares_for_too_few_neighbours(held):
-    held.until("shares")
+def test_shares_for_too_few_neighbours(at):
+    held = at("shares")
     sent = Shares.from_bytes(held.answer(LIAR))
     fewer = replace(sent, sealed=sent.sealed[:-1], commitments=sent.commitments[:-1]).to_bytes()
     replies = {number: held.answer(number) for number in held.requests if number != LIAR}
@@ -162,8 +175,8 @@ def test_shares_for_too_few_neighbours(held):
     the_others_have_their_sum(held)
 
 
-def test_a_signature_on_another_list(held):
-    held.until("shares")
+def test_a_signature_on_another_list(at):
+    held = at("shares")
     lie(held, shares_with(signature=held.cohort.identities[LIAR].sign(transcript.on_roster(bytes(32)))))
     assert "signed another set" in held.gathered.dropped[LIAR]
     the_others_have_their_sum(held)
@@ -173,23 +186,23 @@ def spoil(sealed, count):
     return tuple(os.urandom(CIPHERTEXT) if at < count else item for at, item in enumerate(sealed))
 
 
-def test_a_few_shares_that_do_not_decrypt_harm_nobody(held):
+def test_a_few_shares_that_do_not_decrypt_harm_nobody(at):
     """Two of seven neighbours hold nothing of the liar's; the five others are enough, and its vector counts."""
-    held.until("shares")
+    held = at("shares")
     lie(held, lambda data: replace(s := Shares.from_bytes(data), sealed=spoil(s.sealed, 2)).to_bytes())
     the_others_have_their_sum(held, without=())
 
 
-def test_a_few_shares_that_do_not_decrypt_when_their_sender_drops_out(held):
-    held.until("shares")
+def test_a_few_shares_that_do_not_decrypt_when_their_sender_drops_out(at):
+    held = at("shares")
     lie(held, lambda data: replace(s := Shares.from_bytes(data), sealed=spoil(s.sealed, 1)).to_bytes())
     held.hold(silent=[LIAR])
     the_others_have_their_sum(held)
 
 
-def test_too_many_shares_that_do_not_decrypt_end_the_round_and_name_their_sender(held):
+def test_too_many_shares_that_do_not_decrypt_end_the_round_and_name_their_sender(at):
     """No sum rather than a wrong one; the operator knows whom to leave out of the next round."""
-    held.until("shares")
+    held = at("shares")
     lie(held, lambda data: replace(s := Shares.from_bytes(data), sealed=spoil(s.sealed, 3)).to_bytes())
     with pytest.raises(AbortedRoundError, match="cannot be opened") as caught:
         held.finish()
@@ -197,9 +210,9 @@ def test_too_many_shares_that_do_not_decrypt_end_the_round_and_name_their_sender
 
 
 @pytest.mark.parametrize(("secret", "silent"), [("self_seed", []), ("mask_secret", [LIAR])])
-def test_shares_of_another_secret_end_the_round_and_name_their_sender(held, secret, silent):
+def test_shares_of_another_secret_end_the_round_and_name_their_sender(at, secret, silent):
     """Good ciphertexts, good commitments, but they open another b or s^SK than was advertised."""
-    held.until("shares")
+    held = at("shares")
     honest = held.states[LIAR]
     true = advertisement(honest)
     held.states[LIAR] = replace(honest, **{secret: os.urandom(32)})
@@ -217,22 +230,22 @@ def test_shares_of_another_secret_end_the_round_and_name_their_sender(held, secr
 # Masked vectors
 
 
-def test_a_vector_of_another_length(held):
-    held.until("masked")
+def test_a_vector_of_another_length(at):
+    held = at("masked")
     lie(held, lambda data: replace(v := MaskedVector.from_bytes(data), vector=v.vector[:-2]).to_bytes())
     assert "a vector of 14 bytes instead of 16" in held.gathered.dropped[LIAR]
     the_others_have_their_sum(held)
 
 
-def test_a_signature_on_another_set_of_senders(held):
-    held.until("masked")
+def test_a_signature_on_another_set_of_senders(at):
+    held = at("masked")
     lie(held, lambda data: replace(MaskedVector.from_bytes(data), signature=bytes(64)).to_bytes())
     the_others_have_their_sum(held)
 
 
-def test_a_vector_that_is_dropped_leaves_no_trace_in_the_sum(held):
+def test_a_vector_that_is_dropped_leaves_no_trace_in_the_sum(at):
     """The signature is checked before the vector is added."""
-    held.until("masked")
+    held = at("masked")
     lie(held, lambda data: replace(MaskedVector.from_bytes(data), signature=bytes(64), vector=bytes(16)).to_bytes())
     the_others_have_their_sum(held)
 
@@ -240,8 +253,8 @@ def test_a_vector_that_is_dropped_leaves_no_trace_in_the_sum(held):
 # Confirmation and unmasking
 
 
-def test_a_confirmation_of_another_set(held):
-    held.until("confirm")
+def test_a_confirmation_of_another_set(at):
+    held = at("confirm")
     lie(held, lambda _: Confirmation(held.cohort.identities[LIAR].sign(b"another set")).to_bytes())
     assert "signed another set" in held.gathered.dropped[LIAR]
     the_others_have_their_sum(held, without=())
@@ -263,22 +276,22 @@ def revealed(change):
     ],
     ids=["noise", "zero", "the prime", "too large", "nothing", "of the other secret"],
 )
-def test_false_shares_are_known_and_left_out(held, change):
-    held.until("unmask")
+def test_false_shares_are_known_and_left_out(at, change):
+    held = at("unmask")
     lie(held, revealed(change))
     the_others_have_their_sum(held, without=())
 
 
-def test_the_shares_of_another_device(held):
-    held.until("unmask")
+def test_the_shares_of_another_device(at):
+    held = at("unmask")
     replies = {number: held.answer(number) for number in held.requests}
     held.gather(replies | {LIAR: replies[0]})
     the_others_have_their_sum(held, without=())
 
 
-def test_false_shares_are_left_out_even_when_they_come_first(held):
+def test_false_shares_are_left_out_even_when_they_come_first(at):
     """Opening uses the first t good shares: without the commitments these two would be among them."""
-    held.until("unmask")
+    held = at("unmask")
     labels = held.gathered.masked.shared.start.labels
     replies = {number: held.answer(number) for number in held.requests}
     forged = {number: revealed(lambda share: (share[0], os.urandom(SHARE)))(replies[number]) for number in labels[:2]}
@@ -286,34 +299,34 @@ def test_false_shares_are_left_out_even_when_they_come_first(held):
     the_others_have_their_sum(held, without=())
 
 
-def test_too_many_false_shares_end_the_round(held):
+def test_too_many_false_shares_end_the_round(at):
     """Five of eight answer truly, so that there are four good shares of each of those five: one too few."""
-    held.until("unmask")
+    held = at("unmask")
     replies = {number: held.answer(number) for number in held.requests}
     forged = {number: revealed(lambda _: (SELF_SEED, bytes(SHARE)))(replies[number]) for number in range(3)}
     with pytest.raises(AbortedRoundError, match="cannot be opened"):
         held.gather(replies | forged)
 
 
-def test_nobody_is_blamed_for_others_silence(held):
-    held.until("unmask")
+def test_nobody_is_blamed_for_others_silence(at):
+    held = at("unmask")
     replies = {number: held.answer(number) for number in range(4)}
     with pytest.raises(AbortedRoundError, match="cannot be opened") as caught:
         held.gather(replies)
     assert caught.value.blamed == ()
 
 
-def test_replies_of_those_who_were_not_asked_are_not_looked_at(held):
-    held.until("shares")
+def test_replies_of_those_who_were_not_asked_are_not_looked_at(at):
+    held = at("shares")
     replies = {number: held.answer(number) for number in held.requests}
     held.gather(replies | {99: replies[0], -1: b"noise"})
     assert not held.gathered.dropped
     the_others_have_their_sum(held, without=())
 
 
-def test_a_liar_is_refused_in_a_transcript_that_names_no_secret(held):
+def test_a_liar_is_refused_in_a_transcript_that_names_no_secret(at):
     """Reasons go into an operator's log: they are plain sentences without bytes of anybody."""
-    held.until("masked")
+    held = at("masked")
     lie(held, lambda data: data[:-1])
     (reason,) = held.gathered.dropped.values()
     assert "\\x" not in reason

@@ -30,15 +30,22 @@ def cohort():
     return new_cohort(PEOPLE, minimum_people=4)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def vectors():
     rng = np.random.default_rng(1)
     return [rng.integers(0, 1 << 16, 8, dtype=np.uint32) for _ in range(PEOPLE)]
 
 
+@pytest.fixture(scope="module")
+def stopped(cohort, vectors):
+    """One round, stopped before each exchange."""
+    held = Round(cohort, vectors)
+    return {exchange: held.until(exchange).fork() for exchange in EXCHANGES}
+
+
 @pytest.fixture
-def new_round(cohort, vectors):
-    return lambda exchange, members=cohort, **changes: Round(members, vectors, **changes).until(exchange)
+def new_round(stopped):
+    return lambda exchange: stopped[exchange].fork()
 
 
 def refuses(held, request, because):
@@ -219,11 +226,13 @@ def test_parameters_are_changed_for_the_others(new_round, cohort, vectors, chang
         held.answer(ME, request)
 
 
-def test_a_round_is_replayed(new_round):
+def test_a_round_is_replayed(new_round, cohort, vectors):
     """Everything a server has from an earlier round of the same terms is worthless: keys are made for one round."""
-    refuses(new_round("shares"), new_round("shares").requests[ME], "missing from the list or altered")
+    earlier = Round(cohort, vectors).until("shares")
+    refuses(new_round("shares"), earlier.requests[ME], "missing from the list or altered")
     for exchange in EXCHANGES[2:]:
-        refuses(new_round(exchange), new_round(exchange).requests[ME], "did not sign what this device sees")
+        earlier.hold()
+        refuses(new_round(exchange), earlier.requests[ME], "did not sign what this device sees")
 
 
 # The set U2
