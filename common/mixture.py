@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from common.denoising import (
+    QUIET,
+    NoiseFloor,
+    believed_mean,
+    counts,
+    denoised,
+    is_off_centre,
+    is_spread,
+    noise_floor,
+)
 from common.prior import MAXIMUM_NORM, MINIMUM_VARIANCE, Cohort
-from common.statistics import Moments
+from common.statistics import Moments, Noise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +76,7 @@ def total(moments: Sequence[Moments]) -> Moments:
         people=math.fsum(group.people for group in moments),
         sum_x=np.sum([group.sum_x for group in moments], axis=0),
         sum_xx=np.sum([group.sum_xx for group in moments], axis=0),
+        noise=Noise(*(math.fsum(variances) for variances in zip(*(group.noise for group in moments), strict=True))),
     )
 
 
@@ -73,13 +84,16 @@ def mean_and_covariance(moments: Moments) -> tuple[NDArray[np.float64], NDArray[
     """Give the sample mean and the sample covariance (divided by n − 1), as from the raw rows.
 
     The subtraction of n m mᵀ costs some digits when the mean is far larger than the spread, and leaves eigenvalues
-    just below 0 where the truth is 0; `m_step` raises those to 0.
+    just below 0 where the truth is 0; `m_step` raises those to 0. Noise e in sum_x takes E e eᵀ/n too much away, which
+    is given back: the covariance is unbiased, but no longer positive semi-definite.
 
     Args:
         moments: of more than one person.
     """
     mean = moments.sum_x / moments.people
     scatter = moments.sum_xx - np.outer(moments.sum_x, mean)
+    if moments.noise.sum_x > 0:
+        scatter = scatter + moments.noise.sum_x / moments.people * np.eye(len(mean))
     covariance = (scatter + scatter.T) / (2 * (moments.people - 1))
     return mean, covariance
 
@@ -109,28 +123,33 @@ def shrinkage(spectrum: NDArray[np.float64], freedom: float) -> float:
     return max(0.0, min(1.0, numerator / ((freedom + 1 - 2 / dimensions) * spread)))
 
 
-def shape_of(covariance: NDArray[np.float64], freedom: float, directions: int) -> tuple[NDArray[np.float64], ...]:
+def shape_of(
+    covariance: NDArray[np.float64], freedom: float, directions: int, floor: NoiseFloor = QUIET
+) -> tuple[NDArray[np.float64], ...]:
     """Reduce a sample covariance to its leading directions and one residual variance, with shrinkage.
 
     The eigenvectors stay, the eigenvalues are shrunk, those of the leading `directions` that stand above the
     directions nothing is known about are kept, and the residual is the mean of all others, so that the trace,
-    which is the people's mean squared distance from their mean, survives.
+    which is the people's mean squared distance from their mean, survives. Where there is noise, the eigenvalues are
+    corrected for it first, and directions that do not stand above its floor are not kept (`denoised`).
 
     Args:
         covariance: sample covariance, shape (p, p), symmetric.
         freedom: n − 1 > 0.
         directions: most directions to keep.
+        floor: of the noise in that covariance.
 
     Returns:
         basis (p, k), spectrum (k,) descending, and the residual, shape (); k may be 0.
     """
     values, vectors = np.linalg.eigh(covariance)
-    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    values, above = denoised(values[::-1], floor, directions)
+    values, vectors = np.maximum(values, 0.0), vectors[:, ::-1]
     amount = shrinkage(values, freedom)
-    floor = amount * values.mean()
-    shrunk = np.clip((1 - amount) * values + floor, MINIMUM_VARIANCE, MAXIMUM_NORM**2)
-    known = int(np.sum(shrunk > max(floor, MINIMUM_VARIANCE) * _DISTINCT))
-    kept = min(directions, known)
+    unknown = amount * values.mean()
+    shrunk = np.clip((1 - amount) * values + unknown, MINIMUM_VARIANCE, MAXIMUM_NORM**2)
+    known = int(np.sum(shrunk > max(unknown, MINIMUM_VARIANCE) * _DISTINCT))
+    kept = min(directions, known, above)
     residual = shrunk[kept:].mean() if kept < len(shrunk) else shrunk[-1]
     return _orient(vectors[:, :kept]), shrunk[:kept], np.asarray(residual)
 
@@ -139,28 +158,52 @@ def m_step(moments: Sequence[Moments], directions: int) -> tuple[Cohort, ...]:
     """Fit one Gaussian to each cohort's moments: the M-step.
 
     The mean is the plain mean; the covariance is shrunk (`shrinkage`). A cohort of fewer than two people takes
-    everybody's covariance, an empty one everybody's mean as well, so that it can fill again.
+    everybody's covariance, an empty one everybody's mean as well, so that it can fill again. Where there is noise,
+    both are corrected for it (`common.denoising`), and a count or a spread that noise may have made up is none.
 
     Args:
         moments: one for each cohort, of more than one person together, all in the same p dimensions.
         directions: most directions to keep for each cohort.
     """
     everybody = total(moments)
-    mean, covariance = mean_and_covariance(everybody)
-    background = shape_of(covariance, everybody.people - 1, directions)
+    background = _shape(everybody, mean_and_covariance(everybody)[1], directions)
     positive = math.fsum(max(0.0, group.people) for group in moments)
     cohorts = []
     for group in moments:
-        centre, shape = mean, background
-        if group.people >= _FEWEST:
-            centre, covariance = mean_and_covariance(group)
-            shape = shape_of(covariance, group.people - 1, directions)
-        elif group.people > MINIMUM_VARIANCE:
-            centre = group.sum_x / group.people
+        centre, shape = believed_mean(everybody), background
+        if group.people > MINIMUM_VARIANCE and counts(group, 0.0):
+            centre = believed_mean(group)
+        if counts(group, _FEWEST):
+            covariance = mean_and_covariance(group)[1]
+            shape = _shape(group, covariance, directions) if is_spread(group, covariance) else background
         basis, spectrum, residual = shape
         weight = max(0.0, group.people) / positive
         cohorts.append(Cohort(weight=weight, mean=centre, basis=basis, spectrum=spectrum, residual=float(residual)))
     return tuple(cohorts)
+
+
+def stands(moments: Moments) -> bool:
+    """Tell whether a prior can be made: how much people vary is known, and their mean or a direction as well.
+
+    Without noise it always can.
+
+    Args:
+        moments: of more than one person.
+    """
+    if moments.noise == Noise():
+        return True
+    _, covariance = mean_and_covariance(moments)
+    return is_spread(moments, covariance) and (is_off_centre(moments) or leads(moments))
+
+
+def leads(moments: Moments) -> bool:
+    """Tell whether people vary along some direction more than along the others, and more than noise alone would."""
+    values = np.asarray(np.linalg.eigvalsh(mean_and_covariance(moments)[1])[::-1], dtype=np.float64)
+    return denoised(values, noise_floor(moments), 1)[1] > 0
+
+
+def _shape(moments: Moments, covariance: NDArray[np.float64], directions: int) -> tuple[NDArray[np.float64], ...]:
+    return shape_of(covariance, moments.people - 1, directions, noise_floor(moments))
 
 
 def halve(moments: Moments) -> tuple[Moments, Moments]:
@@ -168,7 +211,7 @@ def halve(moments: Moments) -> tuple[Moments, Moments]:
 
     If x is Gaussian with variance λ along the unit direction u, the people on either side of the mean have means
     m ± a u with a = √(2λ/π), and variance λ − a² along u (the half-normal distribution). Moments, not people, are
-    cut: the two halves add up to the whole exactly.
+    cut: the two halves add up to the whole exactly, and so do the variances of their noise.
 
     Args:
         moments: of more than one person.
@@ -188,6 +231,7 @@ def halve(moments: Moments) -> tuple[Moments, Moments]:
             people=moments.people / 2,
             sum_x=(moments.sum_x + sign * moments.people * step) / 2,
             sum_xx=(moments.sum_xx + sign * moments.people * slope) / 2,
+            noise=Noise(*(variance / 2 for variance in moments.noise)),
         )
         for sign in (-1, 1)
     )

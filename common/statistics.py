@@ -22,6 +22,18 @@ _MARGIN: Final = 1 - 2.0**-40
 numbers as computed and not only on paper."""
 
 
+class Noise(NamedTuple):
+    """How much the noise of secure sums makes the numbers of `Moments` vary, independently of each other."""
+
+    people: float = 0.0
+    """Variance of the count."""
+    sum_x: float = 0.0
+    """Variance of each entry of sum_x, in units of the embedding to the power of 2."""
+    sum_xx: float = 0.0
+    """Variance of each number of svec(sum_xx), to the power of 4; √sum_xx times a matrix of the Gaussian orthogonal
+    ensemble, whose diagonal varies by 1 and whose other entries by 1/2."""
+
+
 class Moments(NamedTuple):
     """The first two moments of a group of people, unnormalized and in units of the embedding."""
 
@@ -31,6 +43,8 @@ class Moments(NamedTuple):
     """Σ r x, shape (dimensions,)."""
     sum_xx: NDArray[np.float64]
     """Σ r x xᵀ, shape (dimensions, dimensions), symmetric."""
+    noise: Noise = Noise()
+    """None in plain sums."""
 
 
 def svec(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -124,7 +138,9 @@ def blocks(x: NDArray[np.float64], responsibilities: NDArray[np.float64], bound:
     return np.outer(responsibilities, block).ravel()
 
 
-def split(total: NDArray[np.float64], dimensions: int, cohorts: int, bound: float) -> list[Moments]:
+def split(
+    total: NDArray[np.float64], dimensions: int, cohorts: int, bound: float, *, variance: float = 0.0
+) -> list[Moments]:
     """Read a sum of `blocks` back into one `Moments` for each cohort, undoing the scaling by C.
 
     Args:
@@ -132,6 +148,7 @@ def split(total: NDArray[np.float64], dimensions: int, cohorts: int, bound: floa
         dimensions: p.
         cohorts: J.
         bound: the clip C under which all of its people were encoded.
+        variance: of the noise in each number of the sum.
 
     Raises:
         ProtocolError: the sum has another length, or is not finite.
@@ -146,6 +163,7 @@ def split(total: NDArray[np.float64], dimensions: int, cohorts: int, bound: floa
             people=float(block[0]),
             sum_x=block[1 : 1 + dimensions] * bound,
             sum_xx=unsvec(block[1 + dimensions :]) * bound**2,
+            noise=Noise(people=variance, sum_x=variance * bound**2, sum_xx=variance * bound**4),
         )
         for block in total.reshape(cohorts, length)
     ]

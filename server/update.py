@@ -5,13 +5,14 @@ A person contributes once per concept kind, so rounds add up: every version is f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from common.errors import ConfigError, PriorError
-from common.mixture import halve, m_step, total
+from common.mixture import halve, leads, m_step, stands, total
 from common.prior import MAXIMUM_COHORTS, Kind, Prior, check_prior, check_public_basis
 from common.statistics import Moments, block_length, split
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 PEOPLE_PER_COHORT: Final = 20
 """A further cohort needs this many people for each: fewer say more as one Gaussian than as two (20 people leave a
 mean uncertain by 22 % of the spread)."""
+_BELIEVED: Final = 6.5
+"""Standard deviations by which noise may take a sum out of what people can add up to: once in 10¹⁰ rounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +37,15 @@ class RoundSum:
     """Shape (J · `block_length(dimensions)`,), J the number of cohorts announced in that round."""
     clip: float
     """C, under which all of its people were encoded."""
+    people: int | None = None
+    """How many are in the sum, as the protocol counted them; None to take the sum's own word, where it has no noise."""
+    noise_variance: float = 0.0
+    """Of each number of the sum, in units of the sum squared: `common.privacy.noise_variance`."""
+
+    def __post_init__(self) -> None:
+        """Refuse a noisy sum of nobody knows how many."""
+        if self.noise_variance > 0 and self.people is None:
+            raise ConfigError(f"the sum of round {self.round_id} is noisy: say how many people are in it")
 
 
 def next_prior(
@@ -48,7 +60,10 @@ def next_prior(
     cohorts: int,
     created: str,
 ) -> Prior | None:
-    """Fit the next version to all people so far; None while they are too few ("no prior yet").
+    """Fit the next version to all people so far; None while too little is known ("no prior yet").
+
+    That is while there are too few people, or nothing that they have in common stands above the noise of their sums
+    (`common.mixture.stands`).
 
     Args:
         previous: the version before this one; only its number is used, since the sums of all rounds are kept.
@@ -64,16 +79,17 @@ def next_prior(
     Raises:
         ConfigError: a setting or the public basis is unusable.
         ProtocolError: a sum has the wrong length.
-        PriorError: the fit is out of bounds, so the sums are not what people's displacements add up to.
+        PriorError: a sum or the fit is out of bounds, so the sums are not what people's displacements add up to.
     """
     _check_settings(public_basis, minimum_people, max_directions, cohorts)
     if not sums:
         return None
     pooled = pool(sums, dimensions=public_basis.shape[1])
-    people = round(total(pooled).people)
-    if people < minimum_people:
+    everybody = total(pooled)
+    people = round(everybody.people)
+    if people < minimum_people or not stands(everybody):
         return None
-    if len(pooled) < min(cohorts, people // PEOPLE_PER_COHORT):
+    if len(pooled) < min(cohorts, people // PEOPLE_PER_COHORT) and leads(pooled[_largest(pooled)]):
         pooled = divide(pooled)
     prior = Prior(
         backbone=backbone,
@@ -106,11 +122,12 @@ def pool(sums: Sequence[RoundSum], *, dimensions: int) -> list[Moments]:
 
     Raises:
         ProtocolError: a sum's length is not a multiple of a block's.
+        PriorError: a sum is not what people can add up to.
     """
     by_cohorts: dict[int, list[list[Moments]]] = {}
     for item in sums:
         count = max(1, len(item.total) // block_length(dimensions))
-        by_cohorts.setdefault(count, []).append(split(item.total, dimensions, count, item.clip))
+        by_cohorts.setdefault(count, []).append(read_sum(item, dimensions, count))
     pooled: list[Moments] = []
     for count in sorted(by_cohorts):
         while pooled and len(pooled) < count:
@@ -123,11 +140,55 @@ def pool(sums: Sequence[RoundSum], *, dimensions: int) -> list[Moments]:
     return pooled
 
 
+def read_sum(item: RoundSum, dimensions: int, cohorts: int) -> list[Moments]:
+    """Read one round's sum; its noisy counts are moved by the same amount, so that they add up to the known people.
+
+    With one cohort the count is then exact; with J each varies by (J − 1)/J of what it did.
+
+    Raises:
+        ProtocolError: the sum has another length.
+        PriorError: it is not what so many people can add up to, noise allowed for.
+    """
+    groups = split(item.total, dimensions, cohorts, item.clip, variance=item.noise_variance)
+    if item.people is None or item.noise_variance <= 0:
+        return groups
+    everybody = total(groups)
+    _check_plausible(everybody, item.people, item.clip, item.round_id)
+    missing = (item.people - everybody.people) / cohorts
+    return [
+        group._replace(
+            people=group.people + missing,
+            noise=group.noise._replace(people=item.noise_variance * (cohorts - 1) / cohorts),
+        )
+        for group in groups
+    ]
+
+
 def divide(pooled: Sequence[Moments]) -> list[Moments]:
     """Halve the cohort of the most people; the upper half becomes the last cohort, all others keep their place."""
-    index = max(range(len(pooled)), key=lambda at: pooled[at].people)
+    index = _largest(pooled)
     below, above = halve(pooled[index])
     return [*pooled[:index], below, *pooled[index + 1 :], above]
+
+
+def _largest(pooled: Sequence[Moments]) -> int:
+    return max(range(len(pooled)), key=lambda at: pooled[at].people)
+
+
+def _check_plausible(everybody: Moments, people: int, clip: float, round_id: str) -> None:
+    """Refuse a sum that nobody's clipped vectors add up to: Σ 1 = n, ‖Σ x‖ ≤ n C and 0 ≤ tr Σ x xᵀ ≤ n C²."""
+    count, entry, number = (_BELIEVED * math.sqrt(variance) for variance in everybody.noise)
+    dimensions, length = len(everybody.sum_x), float(np.linalg.norm(everybody.sum_x))
+    power, slack = float(np.trace(everybody.sum_xx)), math.sqrt(dimensions) * number
+    sound = {
+        "count": abs(everybody.people - people) <= count,
+        "mean": length <= people * clip + entry + math.sqrt(dimensions) * entry / _BELIEVED,
+        "power": -slack <= power <= people * clip**2 + slack,
+    }
+    wrong = [what for what, holds in sound.items() if not holds]
+    if wrong:
+        message = f"the {wrong[0]} of round {round_id} is not what {people} people can add up to: leave its sum out"
+        raise PriorError(message)
 
 
 def _check_settings(public_basis: NDArray[np.float64], minimum_people: int, max_directions: int, cohorts: int) -> None:

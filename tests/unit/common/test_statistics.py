@@ -47,7 +47,7 @@ def test_a_sum_reads_back_as_the_moments_of_the_rows():
     rng = np.random.default_rng(1)
     rows, shares = rng.normal(size=(9, 5)), rng.dirichlet([1.0, 1.0, 1.0], size=9)
     read = split(sum(blocks(x, r, 50.0) for x, r in zip(rows, shares, strict=True)), 5, 3, 50.0)
-    for j, (people, sum_x, sum_xx) in enumerate(read):
+    for j, (people, sum_x, sum_xx, _) in enumerate(read):
         assert people == pytest.approx(shares[:, j].sum(), rel=1e-12)
         np.testing.assert_allclose(sum_x, shares[:, j] @ rows, rtol=1e-12)
         np.testing.assert_allclose(sum_xx, (rows * shares[:, [j]]).T @ rows, rtol=1e-11, atol=1e-12)

@@ -7,8 +7,8 @@ import dp_accounting
 import pytest
 
 from common.errors import ConfigError
-from common.privacy import RoundEvent, epsilon, noise_variance, plan
-from common.privacy.planning import FAILURE, ROUNDING_LOSS, loss, rho_for, wraps
+from common.privacy import Mechanism, RoundEvent, epsilon, noise_variance, plan
+from common.privacy.planning import FAILURE, ROUNDING_LOSS, _with_noise, loss, rho_for, wraps
 from common.statistics import sensitivity
 
 ROUND = {"length": 2145, "people": 128, "honest": 60, "epsilon": 1.0, "delta": 1e-6}
@@ -31,6 +31,12 @@ def test_the_noise_is_the_least_that_will_do():
     found = plan(**ROUND)
     less = dataclasses.replace(found, share_variance=found.share_variance - 1)
     assert cost(less, 60) > 1.0 >= cost(found, 60)
+
+
+def test_small_shares_get_more_noise_because_their_sum_is_no_discrete_gaussian():
+    """Shares of variance 1 would be just enough for 50 people, were it not for τ."""
+    bare = Mechanism(length=2, scale=1.0, share_variance=0, modulus_bits=16)
+    assert _with_noise(2, 1.0, 50, bare.norm_squared / (2 * 50), 16).share_variance == 2
 
 
 def test_the_stated_losses():
