@@ -92,3 +92,26 @@ def virtual_person(app: ClientApp, number: int, people_folder: Path) -> Node:
         run_config={"people-folder": str(people_folder)},
     )
     return lambda message: app(message, context)
+
+
+def dropping(node: Node, action: str, *, lost: bool = False) -> Node:
+    """Give the same node, silent from an exchange on.
+
+    Args:
+        node: as it would be.
+        action: the message type of the exchange, such as `train.masked`.
+        lost: whether the node answers this exchange, and its answer gets lost.
+    """
+    gone = False
+
+    def answer(message: Message) -> Message | None:
+        nonlocal gone
+        here = message.metadata.message_type == action
+        if gone or (here and not lost):
+            gone = True
+            return None
+        reply = node(message)
+        gone = gone or here
+        return None if gone else reply
+
+    return answer
