@@ -272,13 +272,20 @@ def revealed(change):
         lambda share: (share[0], PRIME.to_bytes(SHARE, "little")),
         lambda share: (share[0], b"\xff" * SHARE),
         lambda _: (NOTHING, bytes(SHARE)),
-        lambda share: (3 - share[0], share[1]),
     ],
-    ids=["noise", "zero", "the prime", "too large", "nothing", "of the other secret"],
+    ids=["noise", "zero", "the prime", "too large", "nothing"],
 )
 def test_false_shares_are_known_and_left_out(at, change):
     held = at("unmask")
     lie(held, revealed(change))
+    the_others_have_their_sum(held, without=())
+
+
+def test_shares_of_the_other_secret_are_not_even_looked_at(at):
+    """Nobody asked for them, and a server that took them would hold both."""
+    held = at("unmask")
+    lie(held, revealed(lambda share: (3 - share[0], share[1])))
+    assert "reveals other things" in held.sum.dropped[LIAR]
     the_others_have_their_sum(held, without=())
 
 
