@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from client.service.commands import app as service
 from client.unfinished import forget_unfinished
 from client.vault import Vault
 from common.errors import ConfigError, ShoalError
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # it would print local variables: prompts and tokens
 )
+app.add_typer(service, name="service")
 
 Home = Annotated[
     Path,
