@@ -119,7 +119,8 @@ def hold(people: int, rng: np.random.Generator) -> Cost:
         for one, request in held.requests.items():
             if silent and one == silent:
                 continue
-            topology.cache_clear()  # everybody derives the numbers of the graph, in every exchange
+            if one in timed:
+                topology.cache_clear()  # a device of its own would derive the numbers of the graph itself
             replies[one], spent = _timed(partial(held.answer, one, verify=verify if one in timed else None))
             if one in timed:
                 device[exchange].append(spent)
