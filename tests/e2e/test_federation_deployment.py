@@ -1,4 +1,4 @@
-"""The real thing on loopback: `shoal-server serve` with a SuperLink, and two SuperNodes that run its bundle."""
+"""The real thing on loopback: `shoal-server serve` with a SuperLink, and three SuperNodes that run its bundle."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from client.federation import current_prior, enrol
+from client.federation import enrol
+from client.priors import current_prior
 from client.vault import Concept, Vault
+from common.enrolment import answer
 from server.keys import signing_key
 from server.serve import environment
 
@@ -66,7 +69,7 @@ def serve(tmp_path, port):
     options = ["--backbone", BACKBONE, "--public-basis", tmp_path / "basis.npy", "--kinds", "object", "--rounds", "1"]
     return [
         *(sys.executable, "-m", "server", "serve", tmp_path / "server", *options),
-        *("--minimum-people", "2", "--port", port),
+        *("--minimum-people", "3", "--port", port),
     ]
 
 
@@ -78,14 +81,15 @@ def basis(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_supernodes_hold_a_round(tmp_path, basis):
+def test_devices_of_a_deployment_are_asked_and_refuse_a_round_of_three(tmp_path, basis):
+    assert basis.shape == (WIDTH, DIMENSIONS)
+    operator, port = signing_key(tmp_path / "server"), free_port()
+    folders = [tmp_path / "people" / str(number) for number in range(3)]
     rng = np.random.default_rng(5)
-    operator, port = signing_key(tmp_path / "server").public_key(), free_port()
-    folders = [tmp_path / "people" / str(number) for number in range(2)]
-    taught = []
     for folder in folders:
-        enrol(folder, operator=operator, backbone=BACKBONE, width=WIDTH)
-        taught.append(basis.T @ teach(folder, rng))
+        certify = partial(answer, operator)
+        enrol(folder, operator=operator.public_key(), certify=certify, backbone=BACKBONE, width=WIDTH)
+        teach(folder, rng)
     nodes = environment(tmp_path / "flower")
     nodes.pop("PYTHONPATH", None)  # what runs is the bundle
     ours = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -98,11 +102,12 @@ def test_two_supernodes_hold_a_round(tmp_path, basis):
             ]
             log = tmp_path / f"node{number}.log"
             running.enter_context(started(command, log, env=nodes, cwd=tmp_path))
-        assert server.wait(400) == 0, (tmp_path / "serve.log").read_text()
-    for folder in folders:
-        prior = current_prior(folder, BACKBONE, "object")
-        assert (prior.version, prior.people) == (1, 2)
-        np.testing.assert_allclose(prior.cohorts[0].mean, np.mean(taught, axis=0), atol=1e-9)
+        end = time.monotonic() + 400
+        while "ProtocolError': 3" not in (said := (tmp_path / "serve.log").read_text()):
+            assert server.poll() is None, said
+            assert time.monotonic() < end, said
+            time.sleep(1)
+    assert all(current_prior(folder, BACKBONE, "object") is None for folder in folders)
 
 
 @pytest.mark.slow

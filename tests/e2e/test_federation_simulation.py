@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.federation import current_prior
+from client.priors import current_prior
 from client.vault import Concept, Vault
 from common.errors import ShoalError
 from server.settings import RunSettings
@@ -29,7 +29,8 @@ def settings(tmp_path):
         public_basis=tmp_path / "basis.npy",
         kinds=("object", "style"),
         rounds=3,
-        minimum_people=2,
+        minimum_people=3,
+        unprotected_simulation=True,
         poll_seconds=1.0,
         patience_seconds=300.0,
     )
@@ -74,7 +75,7 @@ def test_people_learn_meanwhile_and_everybody_gets_the_plain_mean(settings, tmp_
                 priors = await_version(federation, folders, kind, wave)
                 assert {prior.people for prior in priors} == {len(given)}
                 mean = sum(cohort.weight * cohort.mean for cohort in priors[0].cohorts)
-                np.testing.assert_allclose(mean, np.mean(given, axis=0), atol=1e-9)
+                np.testing.assert_allclose(mean, np.mean(given, axis=0), atol=1e-3)  # integers, rounded at random
         federation.wait(timeout=120)
     assert not federation.running
 
