@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from importlib.util import find_spec
@@ -51,6 +52,16 @@ def write_bundle(folder: Path, run_config: Mapping[str, str | float]) -> None:
     config = "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in run_config.items())
     include = ", ".join(f'"{package}/**/*.py"' for package in PACKAGES)
     (folder / "pyproject.toml").write_text(_PROJECT.format(include=include, config=config), encoding="utf-8")
+
+
+def bundle_hash(folder: Path) -> str:
+    """Give the hash by which Flower knows the bundle in `folder`: SHA-256 (hex) of what `flwr run` uploads.
+
+    Devices answer the runs of bundles that they know, and of no others. Flower's builder is private (1.41.0, pinned).
+    """
+    from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415 - takes a second, and only this needs it
+
+    return hashlib.sha256(build_fab_from_disk(folder)).hexdigest()
 
 
 def _copy(package: str, target: Path) -> None:

@@ -38,7 +38,10 @@ def serve(
     public_basis: Annotated[Path, typer.Option(help="An .npy file: (width, dimensions), orthonormal columns.")],
     kinds: Annotated[str, typer.Option(help="Comma-separated.")] = "object,style",
     rounds: Annotated[int, typer.Option(help="Rounds of each kind.")] = 3,
-    minimum_people: Annotated[int, typer.Option(help="Fewest contributions to a round.")] = 8,
+    minimum_people: Annotated[int, typer.Option(help="Fewest people in a round; devices refuse fewer than 8.")] = 8,
+    wave_size: Annotated[int | None, typer.Option(help="Ready people to wait for. [default: the fewest]")] = None,
+    epsilon: Annotated[float, typer.Option(help="What a round costs each of its people, at delta 1e-6.")] = 1.0,
+    deadline_seconds: Annotated[float, typer.Option(help="For the replies of one exchange.")] = 60.0,
     clip: Annotated[float, typer.Option(help="Longest displacement, in units of the embedding.")] = 4.0,
     port: Annotated[int, typer.Option(help="On loopback.")] = 8000,
 ) -> None:
@@ -50,6 +53,9 @@ def serve(
         kinds=_kinds(kinds),
         rounds=rounds,
         minimum_people=minimum_people,
+        wave_size=(wave_size,) if wave_size else (),
+        epsilon=epsilon,
+        deadline_seconds=deadline_seconds,
         clip=clip,
     )
     # As Ctrl-C does, so that the SuperLink is stopped too: a service manager stops its services with SIGTERM.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from common.errors import ConfigError
-from server.bundle import write_bundle
+from server.bundle import bundle_hash, write_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,8 @@ LOOPBACK: Final = "127.0.0.1"
 """Flower serves its fleet, control and runtime interfaces on one port without accounts, so never anything wider."""
 START_SECONDS: Final = 120.0
 """For the SuperLink to listen; 5 s on an idle machine."""
+HASH_FILE: Final = "bundle.sha256"
+"""In the state folder: by what devices know the run's bundle."""
 _STOP_SECONDS: Final = 20.0
 _QUIET: Final = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -52,6 +54,7 @@ def serve(settings: RunSettings, port: int) -> None:
     )
     bundle = settings.state_folder / "bundle"
     write_bundle(bundle, settings.to_run_config())
+    (settings.state_folder / HASH_FILE).write_text(f"{bundle_hash(bundle)}\n", encoding="ascii")
     with _superlink(home, port):
         # Elsewhere than the source folder, so that what runs is what is in the bundle.
         command = [_program("flwr"), "run", str(bundle.absolute()), "here", "--stream"]

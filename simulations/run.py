@@ -41,6 +41,7 @@ from server.exchange import LOOK_SECONDS, Clock, exchange
 from server.keys import signing_key
 from server.rounds import load_basis
 from server.settings import RunSettings
+from simulations.faults import suffering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -211,7 +212,8 @@ class Configured(ClientApp):
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Call the app with a context of its own: Flower forbids to change the one it gave."""
-        return client_app(
+        folder = Path(str(self._run_config["people-folder"])) / str(context.node_config["partition-id"])
+        return suffering(client_app, folder)(
             message,
             Context(
                 run_id=context.run_id,

@@ -1,4 +1,4 @@
-"""The real thing on loopback: `shoal-server serve` with a SuperLink, and three SuperNodes that run its bundle."""
+"""The real thing on loopback: `shoal-server serve` with a SuperLink, and devices as nodes of their own."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from client.federation import enrol
-from client.priors import current_prior
-from client.vault import Concept, Vault
-from common.enrolment import answer
+from client.budget import mechanism_of
+from client.database import Database
+from client.ledger import Contribution, Opening, read
+from client.vault import Vault
+from common.privacy import decode, reduce
 from server.keys import signing_key
-from server.serve import environment
+from server.registry import Registry
+from server.serve import HASH_FILE, environment
+from simulations.faults import plan_fault, recorded
+from simulations.run import pretend
+from simulations.village import BACKBONE, public_basis, settle, teach
 
 ROOT = Path(__file__).parents[2]
-WIDTH, DIMENSIONS = 24, 4
-BACKBONE = "ab" * 32
 PROGRAMS = Path(sys.executable).parent
+OURS = {**os.environ, "PYTHONPATH": str(ROOT)}
+PATIENCE = 900
+"""Seconds for whatever must come to pass on a busy machine."""
 
 
 @contextmanager
 def started(command, log, **settings):
-    with log.open("wb") as file:
+    with log.open("ab") as file:
         process = subprocess.Popen([str(part) for part in command], stdout=file, stderr=file, **settings)
     try:
         yield process
@@ -54,83 +59,161 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def teach(folder, rng):
-    anchor = rng.standard_normal(WIDTH).astype(np.float32)
-    token = anchor + rng.normal(0.1, 0.2, WIDTH).astype(np.float32)
-    concept = Concept(
-        name="my-dog", kind="object", class_word="dog", backbone=BACKBONE, anchor=anchor, token=token, loss=1,
-        forwards=9,
-    )  # fmt: skip
-    Vault(folder).save_concept(concept)
-    return concept.displacement
+def wait_for(condition, server, log):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert server.poll() is None, log.read_text()
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.2)
 
 
-def serve(tmp_path, port):
-    options = ["--backbone", BACKBONE, "--public-basis", tmp_path / "basis.npy", "--kinds", "object", "--rounds", "1"]
-    return [
-        *(sys.executable, "-m", "server", "serve", tmp_path / "server", *options),
-        *("--minimum-people", "3", "--port", port),
-    ]
+def serve(tmp_path, port, *more):
+    options = ["--backbone", BACKBONE, "--public-basis", tmp_path / "basis.npy", "--kinds", "object", "--port", port]
+    return [sys.executable, "-m", "server", "serve", tmp_path / "server", *options, *more]
 
 
-@pytest.fixture
-def basis(tmp_path):
-    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((WIDTH, DIMENSIONS)))[0].astype(np.float32)
-    np.save(tmp_path / "basis.npy", basis)
-    return basis.astype(float)
+def nodes(tmp_path, port, folders, bundle=None):
+    known = bundle or (tmp_path / "server" / HASH_FILE).read_text().strip()
+    return [sys.executable, "-m", "simulations.nodes", f"127.0.0.1:{port}", known, *folders]
 
 
-@pytest.mark.slow
-def test_devices_of_a_deployment_are_asked_and_refuse_a_round_of_three(tmp_path, basis):
-    assert basis.shape == (WIDTH, DIMENSIONS)
-    operator, port = signing_key(tmp_path / "server"), free_port()
-    folders = [tmp_path / "people" / str(number) for number in range(3)]
-    rng = np.random.default_rng(5)
+def people(tmp_path, count, concepts=1):
+    rng, key = np.random.default_rng(5), signing_key(tmp_path / "server")
+    folders = [settle(tmp_path / "people" / str(number), key) for number in range(count)]
     for folder in folders:
-        certify = partial(answer, operator)
-        enrol(folder, operator=operator.public_key(), certify=certify, backbone=BACKBONE, width=WIDTH)
-        teach(folder, rng)
-    nodes = environment(tmp_path / "flower")
-    nodes.pop("PYTHONPATH", None)  # what runs is the bundle
-    ours = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with ExitStack() as running:
-        server = running.enter_context(started(serve(tmp_path, port), tmp_path / "serve.log", env=ours))
-        for number, folder in enumerate(folders):
-            command = [
-                *(PROGRAMS / "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}"),
-                *("--port", free_port(), "--node-config", f'state-folder="{folder}"'),
-            ]
-            log = tmp_path / f"node{number}.log"
-            running.enter_context(started(command, log, env=nodes, cwd=tmp_path))
-        end = time.monotonic() + 400
-        while "ProtocolError': 3" not in (said := (tmp_path / "serve.log").read_text()):
-            assert server.poll() is None, said
-            assert time.monotonic() < end, said
-            time.sleep(1)
-    assert all(current_prior(folder, BACKBONE, "object") is None for folder in folders)
+        for number in range(concepts):
+            teach(folder, rng, name=f"it-{number}")
+        plan_fault(folder)
+    return folders
+
+
+def ledger(folder):
+    with Database(folder).transaction("DEFERRED") as rows:
+        return [entry.event for entry in read(rows, folder)]
+
+
+@pytest.fixture(autouse=True)
+def _basis(tmp_path):
+    np.save(tmp_path / "basis.npy", public_basis().astype(np.float32))
+
+
+DROPOUTS = ("train.keys", "train.shares", "train.masked", "train.confirm", "train.unmask")
+COUNT = 18
 
 
 @pytest.mark.slow
-def test_a_server_that_is_stopped_stops_its_superlink(tmp_path, basis):
-    assert basis.shape == (WIDTH, DIMENSIONS)
-    port, ours = free_port(), {**os.environ, "PYTHONPATH": str(ROOT)}
-    with started(serve(tmp_path, port), tmp_path / "serve.log", env=ours) as server:
-        end = time.monotonic() + 120
-        while not listens(port):
-            assert server.poll() is None, (tmp_path / "serve.log").read_text()
-            assert time.monotonic() < end
-            time.sleep(0.2)
+def test_eighteen_devices_hold_two_rounds_with_dropouts_at_every_exchange_and_one_killed(tmp_path):
+    """The last device is killed once its vector is booked and before it leaves; it comes back for the second round."""
+    folders, port, log = people(tmp_path, COUNT, concepts=2), free_port(), tmp_path / "serve.log"
+    for folder, action in zip(folders, DROPOUTS, strict=False):
+        plan_fault(folder, drop=action)
+    unlucky = folders[-1]
+    plan_fault(unlucky, die="masked:saved")
+    options = ("--rounds", 2, "--wave-size", COUNT, "--deadline-seconds", 30)
+    with ExitStack() as running:
+        server = running.enter_context(started(serve(tmp_path, port, *options), log, env=OURS))
+        wait_for(lambda: listens(port), server, log)
+        many = nodes(tmp_path, port, folders[:-1])
+        running.enter_context(started(many, tmp_path / "nodes.log", env=OURS, cwd=tmp_path))
+        alone = nodes(tmp_path, port, [unlucky])
+        with started(alone, tmp_path / "killed.log", env=OURS, cwd=tmp_path) as killed:
+            wait_for(lambda: killed.poll() is not None, server, log)
+            assert killed.returncode == -signal.SIGKILL, (tmp_path / "killed.log").read_text()
+        assert [type(event) for event in ledger(unlucky)] == [Contribution]
+        plan_fault(unlucky)
+        running.enter_context(started(alone, tmp_path / "killed.log", env=OURS, cwd=tmp_path))
+        assert server.wait(PATIENCE) == 0, log.read_text()
+    check_sums(tmp_path, folders)
+    # Spent once in the first round, though nothing came of it, and once in the second.
+    assert [type(event) for event in ledger(unlucky)] == [Contribution, Contribution, Opening]
+    assert len({event.concept for event in ledger(unlucky)[:2]}) == 2
+    for folder in folders[:2]:
+        assert ledger(folder) == []
+    assert "Traceback" not in (tmp_path / "nodes.log").read_text()
+
+
+def check_sums(tmp_path, folders):
+    """Both sums are those of the integers that were masked, exactly; each by the rotation that its people signed."""
+    with Registry(f"sqlite:///{tmp_path / 'server' / 'registry.sqlite'}") as registry:
+        first, second = registry.sums(BACKBONE, "object", public_basis())
+    booked = {event.round_id: event for event in ledger(folders[5]) if isinstance(event, Contribution)}
+    seeds = {}
+    for found, missing in ((first, {0, 1, 2, COUNT - 1}), (second, {0, 1, 2})):
+        included = [folder for number, folder in enumerate(folders) if number not in missing]
+        assert found.people == len(included)
+        mechanism = mechanism_of(booked[found.round_id])
+        assert mechanism.share_variance > 0
+        common = set.intersection(*(set(recorded(folder)) for folder in included))
+        sums = {
+            seed: decode(
+                reduce(np.sum([recorded(folder)[seed].astype(np.int64) for folder in included], axis=0), mechanism),
+                mechanism,
+                seed=seed,
+            )
+            for seed in common
+        }
+        [seeds[found.round_id]] = [seed for seed, total in sums.items() if np.array_equal(total, found.total)]
+    assert len(set(seeds.values())) == 2
+
+
+UNPROTECTED = """
+import sys
+from pathlib import Path
+from server.serve import serve
+from server.settings import RunSettings
+folder, port = Path(sys.argv[1]), int(sys.argv[2])
+serve(RunSettings(state_folder=folder / "server", backbone=sys.argv[3], public_basis=folder / "basis.npy",
+    kinds=("object",), rounds=1, minimum_people=3, wave_size=(6,), unprotected_simulation=True, deadline_seconds=90.0,
+    patience_seconds=600.0), port)
+"""
+
+
+@pytest.mark.slow
+def test_devices_refuse_a_round_without_noise_and_a_bundle_that_they_do_not_know(tmp_path):
+    """Five nodes of ours and a stock SuperNode that runs the bundle; even their ledgers say that it is a simulation."""
+    folders, port, log = people(tmp_path, 7), free_port(), tmp_path / "serve.log"
+    for folder in folders:
+        pretend(folder)
+    quiet = environment(tmp_path / "flower")
+    quiet.pop("PYTHONPATH", None)  # what runs is the bundle
+    command = [sys.executable, "-c", UNPROTECTED, tmp_path, port, BACKBONE]
+    with ExitStack() as running:
+        server = running.enter_context(started(command, log, env=OURS))
+        wait_for(lambda: listens(port), server, log)
+        running.enter_context(
+            started(nodes(tmp_path, port, folders[:5]), tmp_path / "nodes.log", env=OURS, cwd=tmp_path)
+        )
+        stock = [PROGRAMS / "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}", "--port", free_port()]
+        settings = f'state-folder="{folders[5]}" partition-id=3'  # nor does it help to pretend here
+        running.enter_context(
+            started([*stock, "--node-config", settings], tmp_path / "stock.log", env=quiet, cwd=tmp_path)
+        )
+        stranger = nodes(tmp_path, port, folders[6:], bundle="00" * 32)
+        running.enter_context(started(stranger, tmp_path / "stranger.log", env=OURS, cwd=tmp_path))
+        wait_for(lambda: "'train.keys ProtocolError': 6" in log.read_text(), server, log)
+    assert "UNPROTECTED SIMULATION" in log.read_text()
+    assert all(len(ledger(folder)) == 1 for folder in folders)
+    assert all(Vault(folder).pending("object", BACKBONE) is not None for folder in folders)
+    with Registry(f"sqlite:///{tmp_path / 'server' / 'registry.sqlite'}") as registry:
+        assert registry.sums(BACKBONE, "object", public_basis()) == []
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_stops_its_superlink(tmp_path):
+    port, log = free_port(), tmp_path / "serve.log"
+    with started(serve(tmp_path, port), log, env=OURS) as server:
+        wait_for(lambda: listens(port), server, log)
         server.send_signal(signal.SIGTERM)
         assert server.wait(60) != 0
     assert not listens(port)
 
 
 @pytest.mark.slow
-def test_a_run_that_fails_is_a_failure(tmp_path, basis):
-    np.save(tmp_path / "basis.npy", 2 * basis)
+def test_a_run_that_fails_is_a_failure(tmp_path):
+    np.save(tmp_path / "basis.npy", 2 * public_basis())
     found = subprocess.run(
         [str(part) for part in serve(tmp_path, free_port())],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300, check=False,
+        env=OURS, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert found.returncode == 1
     assert "the run failed" in found.stderr

@@ -38,7 +38,7 @@ def settings(tmp_path):
         minimum_people=3,
         unprotected_simulation=True,
         cohorts=2,
-        poll_seconds=0.01,
+        poll_seconds=0.2,
         patience_seconds=1.0,
     )
 

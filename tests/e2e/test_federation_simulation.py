@@ -9,20 +9,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client.budget import mechanism_of
+from client.database import Database
+from client.ledger import Contribution, Opening, read
 from client.priors import current_prior
-from client.vault import Concept, Vault
 from common.errors import ShoalError
+from common.privacy import decode, reduce
+from server.keys import signing_key
+from server.registry import Registry
 from server.settings import RunSettings
-from simulations.run import Federation
+from simulations.faults import plan_fault, recorded
+from simulations.run import UNPROTECTED, Federation
+from simulations.village import BACKBONE, public_basis, settle, teach
 
-WIDTH, DIMENSIONS, PEOPLE = 24, 4, 8
-BACKBONE = "ab" * 32
+PEOPLE = 8
 
 
 @pytest.fixture
 def settings(tmp_path):
-    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((WIDTH, DIMENSIONS)))[0]
-    np.save(tmp_path / "basis.npy", basis.astype(np.float32))
+    np.save(tmp_path / "basis.npy", public_basis().astype(np.float32))
     return RunSettings(
         state_folder=tmp_path / "server",
         backbone=BACKBONE,
@@ -34,16 +39,6 @@ def settings(tmp_path):
         poll_seconds=1.0,
         patience_seconds=300.0,
     )
-
-
-def teach(folder, kind, name, rng):
-    anchor = rng.standard_normal(WIDTH).astype(np.float32)
-    token = anchor + rng.normal(0.1, 0.2, WIDTH).astype(np.float32)
-    concept = Concept(
-        name=name, kind=kind, class_word="", backbone=BACKBONE, anchor=anchor, token=token, loss=1, forwards=9
-    )
-    Vault(folder).save_concept(concept)
-    return concept.displacement
 
 
 def await_version(federation, folders, kind, version):
@@ -58,11 +53,10 @@ def await_version(federation, folders, kind, version):
 
 
 @pytest.mark.slow
-def test_people_learn_meanwhile_and_everybody_gets_the_plain_mean(settings, tmp_path):
+def test_people_learn_meanwhile_and_everybody_gets_the_plain_mean(settings, tmp_path, capfd):
     rng = np.random.default_rng(5)
     people = tmp_path / "people"
     folders = [people / str(number) for number in range(PEOPLE)]
-    basis = np.load(settings.public_basis).astype(float)
     taught = {"object": [], "style": []}
     # A wave of five and three: a round must wait for all of its wave.
     waved = RunSettings.from_run_config({**settings.to_run_config(), "wave-size": "5,3"})
@@ -70,14 +64,55 @@ def test_people_learn_meanwhile_and_everybody_gets_the_plain_mean(settings, tmp_
         for wave in range(1, 4):
             for number, folder in enumerate(folders):
                 kind = "object" if number < 5 else "style"
-                taught[kind].append(basis.T @ teach(folder, kind, f"wave-{wave}", rng))
+                taught[kind].append(public_basis().T @ teach(folder, rng, name=f"wave-{wave}", kind=kind))
             for kind, given in taught.items():
                 priors = await_version(federation, folders, kind, wave)
                 assert {prior.people for prior in priors} == {len(given)}
                 mean = sum(cohort.weight * cohort.mean for cohort in priors[0].cohorts)
-                np.testing.assert_allclose(mean, np.mean(given, axis=0), atol=1e-3)  # integers, rounded at random
+                np.testing.assert_allclose(mean, np.mean(given, axis=0), atol=1e-5)
         federation.wait(timeout=120)
     assert not federation.running
+    # Loudly: where it is started, and in its log.
+    assert UNPROTECTED in capfd.readouterr().err
+    assert "UNPROTECTED SIMULATION" in federation.log.read_text()
+
+
+DROPOUTS = ("train.keys", "train.shares", "train.masked", "train.confirm", "train.unmask")
+
+
+@pytest.mark.slow
+def test_with_noise_and_a_dropout_at_every_exchange_the_sum_is_that_of_the_integers_exactly(settings, tmp_path, capfd):
+    rng, people, count = np.random.default_rng(5), tmp_path / "people", 18
+    protected = replace(
+        settings, unprotected_simulation=False, minimum_people=8, kinds=("object",), rounds=1, wave_size=(count,)
+    )
+    folders = [settle(people / str(number), signing_key(settings.state_folder)) for number in range(count)]
+    for folder in folders:
+        teach(folder, rng)
+        plan_fault(folder)
+    for folder, action in zip(folders, DROPOUTS, strict=False):
+        plan_fault(folder, drop=action)
+    plan_fault(folders[5], drop="train.masked", lost=True)
+    with Federation(protected, people_folder=people, people=count) as federation:
+        federation.wait(timeout=600)
+    included = [folders[number] for number in range(count) if number not in {0, 1, 2, 5}]
+    found = {folder: [entry.event for entry in ledger(folder)] for folder in folders}
+    assert {folder for folder in folders if found[folder]} == {*included, folders[5]}
+    assert [type(event) for event in found[folders[6]]] == [Contribution, Opening]
+    assert [type(event) for event in found[folders[5]]] == [Contribution]
+    [seed] = {seed for folder in included for seed in recorded(folder)}
+    total = np.sum([recorded(folder)[seed].astype(np.int64) for folder in included], axis=0)
+    mechanism = mechanism_of(found[folders[6]][0])
+    assert mechanism.share_variance > 0
+    with Registry(settings.registry_url) as registry:
+        [booked] = registry.sums(BACKBONE, "object", public_basis())
+    np.testing.assert_array_equal(booked.total, decode(reduce(total, mechanism), mechanism, seed=seed))
+    assert "UNPROTECTED" not in capfd.readouterr().err + federation.log.read_text()
+
+
+def ledger(folder):
+    with Database(folder).transaction("DEFERRED") as rows:
+        return read(rows, folder)
 
 
 @pytest.mark.slow
