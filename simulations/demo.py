@@ -49,7 +49,7 @@ class Plan:
     waves: int = 3
     new_objects: int = 6
     new_styles: int = 2
-    forwards: int = 900
+    forwards: int = 1800
     reference_budget: int = 3000
     workers: int = 2
     seed: int = 1

@@ -46,8 +46,6 @@ class Engine(Protocol):
 
     timesteps: tuple[int, int]
     """[T_L, T_U): the timesteps at which text steers this backbone."""
-    steepest: tuple[int, int]
-    """Part of them where a single draw tells most of the gradient."""
 
     def anchor(self, word: str) -> Tensor:
         """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
@@ -127,8 +125,6 @@ class TorchEngine:
         self._templates = {**TEMPLATES, **own.get("templates", {})}
         low, high = own.get("timesteps", TIMESTEPS)
         self.timesteps = (int(low), int(high))
-        low, high = own.get("steepest", self.timesteps)
-        self.steepest = (int(low), int(high))
 
     def anchor(self, word: str) -> Tensor:
         """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""

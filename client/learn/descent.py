@@ -13,16 +13,8 @@ from client.learn.estimator import forward_difference
 from client.learn.settings import Settings
 from client.learn.subspace import Shape, low_variance_directions, without
 
-AVERAGED = 8
-"""η of the iterates' mean, which is what gets scored and kept: the latest of t weighs (η + 1)/(t + η) (polynomial-decay
-averaging, Shamir & Zhang, ICML 2013, arXiv:1212.1824, Eq. 10), so that the first steps count at once; a decay of 0.95
-lagged 60 forwards behind, a third of the way."""
-
-MOMENTUM = 0.8
-"""β₁ of Adam (published: 0.9)."""
-
-SLOWING = 150
-"""Forwards after which the rate has halved: it falls as 1/(1 + spent/150), whatever the budget is."""
+AVERAGED = 0.95
+"""Decay of the iterates' running mean (Polyak & Juditsky 1992), which is what gets scored and kept."""
 
 SLOWER = 0.7
 """Factor on the pace when a search goes back to its best token."""
@@ -69,14 +61,17 @@ class Descent:
         """The token, shape (d,), of the running mean of places."""
         return self.shape.token(self.mean)
 
-    def step(self, task: Task, generator: torch.Generator, spent: int) -> None:
-        """Take one step in place; ``spent`` forwards came before it, and slow it down."""
+    def step(self, task: Task, generator: torch.Generator, progress: float) -> float:
+        """Take one step in place; return the mean loss of its candidates.
+
+        ``progress`` in [0, 1] is the share of the budget spent: the rate falls linearly to a tenth.
+        """
         settings = task.settings
         templates = task.engine.templates(task.kind)
         batch = draw_batch(
             task.latents,
             settings.draws,
-            task.engine.steepest,
+            task.engine.timesteps,
             templates,
             generator,
             antithetic=settings.draws % 2 == 0,
@@ -86,21 +81,22 @@ class Descent:
         def losses(places: Tensor) -> Tensor:
             return task.engine.losses(self.shape.token(places), batch, task.kind)
 
-        gradient, _ = forward_difference(losses, self.place, directions, settings.step)
-        self._descend(without(gradient, self.removed), self.pace * settings.rate / (1 + spent / SLOWING))
+        gradient, loss = forward_difference(losses, self.place, directions, settings.step)
+        self._descend(without(gradient, self.removed), self.pace * settings.rate * (1 - 0.9 * progress))
         if settings.history:
             self._remember(settings)
+        return loss
 
     def _descend(self, gradient: Tensor, rate: float) -> None:
         """Adam (Kingma & Ba 2015) with one second moment for all axes: the shape has set their proportions."""
         self.count += 1
         self.fresh += 1
-        self.first = MOMENTUM * self.first + (1 - MOMENTUM) * gradient
+        self.first = 0.9 * self.first + 0.1 * gradient
         self.second = 0.999 * self.second + 0.001 * gradient.square().mean()
-        first = self.first / (1 - MOMENTUM**self.fresh)
+        first = self.first / (1 - 0.9**self.fresh)
         second = self.second / (1 - 0.999**self.count)
         self.place = self.place - rate * first / (second.sqrt() + 1e-12)
-        self.mean = self.mean.lerp(self.place, (AVERAGED + 1) / (self.fresh + AVERAGED))
+        self.mean = AVERAGED * self.mean + (1 - AVERAGED) * self.place
 
     def _remember(self, settings: Settings) -> None:
         """Keep the last τ places; every τ steps find out which directions were noise (Subspace Gradient)."""

@@ -52,7 +52,7 @@ class Search:
     def begin(self, prior: Prior | None) -> None:
         """Choose the start and score it."""
         settings = self.task.settings
-        chosen = choose_start(self.task, self.anchor, prior, self.validation)
+        chosen = choose_start(self.task, self.anchor, prior, self.validation, self.generator)
         self.descent, self.start, self.spent = chosen.descent, chosen.name, chosen.forwards
         self.start_loss, self.overhead = chosen.anchor_loss, chosen.overhead
         self.plateau = Plateau(settings.patience, settings.tolerance, self.start_loss, self.start_loss)
@@ -85,7 +85,7 @@ class Search:
 
     def step(self) -> bool:
         """Take a step and, when it is due, validate; return whether the plateau is reached."""
-        self.descent.step(self.task, self.generator, self.spent)
+        self.descent.step(self.task, self.generator, self.spent / self.task.settings.forwards)
         self.spent += self.task.settings.forwards_of_step
         return self.spent >= self.next_validation and self.validate()
 

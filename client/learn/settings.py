@@ -17,16 +17,15 @@ class Settings:
 
     forwards: int = 2400
     """Budget: U-Net forward passes (one candidate on one draw each), everything counted."""
-    directions: int = 3
+    directions: int = 2
     """n, perturbations of a step."""
     draws: int = 1
     """Draws of photo, noise and timestep that a step's candidates share; with an even number each noise is also
     drawn reversed."""
     step: float = 1e-3
     """μ, length of a perturbation's unit, as published."""
-    rate: float = 5e-2
-    """Adam's rate at the start (published: 1e-2, in as many dimensions as a token has); `descent.SLOWING` says how it
-    falls."""
+    rate: float = 1e-2
+    """Adam's rate at the start, as published; here it falls linearly to a tenth."""
     validation: int = 16
     """Draws of the fixed validation set; even, each noise is also drawn reversed."""
     patience: int = 12

@@ -12,10 +12,6 @@ from common.prior import Cohort, Prior
 SHORTEST = 1e-6
 """Least variance along an axis, as a share of the largest."""
 
-DIRECTIONS = 16
-"""Directions that a search has. On Pictograms the leading 16 of the vocabulary's 192 hold nearly all of what gradient
-inversion gains, and a search in them needs half the forwards of one in all (docs/learning.md)."""
-
 REACH = 0.25
 """Weight of the vocabulary's covariance in a search with a prior."""
 
@@ -24,7 +20,7 @@ REACH = 0.25
 class Shape:
     """Coordinates y in which people's tokens differ by about one: token = origin + y @ axes.
 
-    ``axes`` has shape (directions, width), its rows mutually orthogonal and as long as the spread expected along them.
+    ``axes`` has shape (width, width), its rows mutually orthogonal and as long as the spread expected along them.
     Searching isotropically in y searches θ with covariance axesᵀ axes.
     """
 
@@ -32,24 +28,23 @@ class Shape:
     axes: Tensor
 
     def token(self, place: Tensor) -> Tensor:
-        """Map coordinates y, shape (..., directions), to tokens."""
+        """Map coordinates y, shape (..., width), to tokens."""
         return self.origin + place @ self.axes
 
     def place(self, token: Tensor) -> Tensor:
-        """Map a token to its coordinates; what lies outside of them is left out."""
+        """Map a token to its coordinates."""
         return (token - self.origin) @ self.axes.T / self.axes.square().sum(dim=1)
 
 
 def shaped(covariance: Tensor, origin: Tensor) -> Shape:
     """Return coordinates shaped by a covariance, shape (width, width).
 
-    Axes are its leading eigenvectors, longest first, as long as the fourth root of the variance along them: half of a
-    whitening in logarithms, which measured better than the whole and than none. The others are left out, against
-    design, section 2: a tail of shorter axes measured worse than none (docs/learning.md). The axes' mean square is
-    one, so that a rate and a finite-difference step mean the same in every shape.
+    Axes are its eigenvectors, longest first, as long as the fourth root of the variance along them: half of a
+    whitening in logarithms, which measured better than the whole and than none (docs/learning.md). None vanishes: a
+    prior shapes the search and never cages it (design, section 2). Their mean square is one, so that a rate and a
+    finite-difference step mean the same in every shape, and what they mean in the published algorithm.
     """
     values, vectors = torch.linalg.eigh(covariance.double())
-    values, vectors = values[-DIRECTIONS:], vectors[:, -DIRECTIONS:]
     lengths = values.clamp(min=float(values.max()) * SHORTEST) ** 0.25
     lengths = lengths / lengths.square().mean().sqrt()
     # In memory as a checkpoint restores it: other strides would sum in another order, and resuming is bit for bit.

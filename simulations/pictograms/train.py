@@ -40,9 +40,6 @@ TEMPLATES = {"object": ["{}"], "style": ["{} style"], "taste": ["{} style"]}
 TIMESTEPS = [600, 1000]
 """Where the text's gradient stands above its variance on this backbone (docs/learning.md has the table)."""
 
-STEEPEST = [850, 1000]
-"""Where one draw tells most of that gradient: its share of a draw's square is five times that at 600 to 700."""
-
 SAMPLING = {"guidance": 4.0, "steps": 20}
 """How pictures come out best, for `shoal generate`."""
 
@@ -294,7 +291,7 @@ def assemble(folder: Path, target: Path) -> None:
         facts = json.loads(config.read_text())
         facts.pop("_name_or_path", None)
         config.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
-    hints = {"templates": TEMPLATES, "timesteps": TIMESTEPS, "steepest": STEEPEST, "sampling": SAMPLING}
+    hints = {"templates": TEMPLATES, "timesteps": TIMESTEPS, "sampling": SAMPLING}
     (target / "shoal.json").write_text(json.dumps(hints, indent=2) + "\n")
 
 

@@ -10,9 +10,6 @@ from torch import Tensor
 
 from client.backbone.latents import Batch, Latents
 
-SPREAD = torch.tensor([1.0] * 12 + [0.01] * 12)
-"""How words differ along each coordinate: a search looks along the leading 16 directions."""
-
 
 @dataclass
 class Bowl:
@@ -23,7 +20,6 @@ class Bowl:
     width: int = field(init=False)
     pixel_size: int = 8
     timesteps: tuple[int, int] = (500, 900)
-    steepest: tuple[int, int] = (700, 900)
     fingerprint: str = "f" * 64
     forwards: int = 0
 
@@ -31,10 +27,10 @@ class Bowl:
         self.width = len(self.hidden)
 
     def anchor(self, word: str) -> Tensor:
-        return SPREAD[: self.width] * float(len(word)) / 10
+        return torch.full((self.width,), float(len(word)) / 10)
 
     def vocabulary(self) -> Tensor:
-        return SPREAD * torch.randn(50, self.width, generator=torch.Generator().manual_seed(1))
+        return torch.randn(50, self.width, generator=torch.Generator().manual_seed(1))
 
     def templates(self, kind: str) -> int:
         return {"object": 2, "style": 1, "taste": 1}[kind]
@@ -49,7 +45,7 @@ class Bowl:
 @pytest.fixture
 def bowl() -> Bowl:
     """Return a bowl of width 24 whose bottom is not at the anchor."""
-    return Bowl(hidden=0.3 * SPREAD * torch.randn(24, generator=torch.Generator().manual_seed(3)))
+    return Bowl(hidden=0.3 * torch.randn(24, generator=torch.Generator().manual_seed(3)))
 
 
 @pytest.fixture
