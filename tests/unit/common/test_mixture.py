@@ -7,7 +7,7 @@ import pytest
 
 from common.mixture import halve, log_density, m_step, mean_and_covariance, responsibilities, shape_of, shrinkage, total
 from common.prior import MINIMUM_VARIANCE, Cohort, check_cohorts
-from common.statistics import Moments
+from common.statistics import Moments, Noise
 
 
 def moments_of(rows):
@@ -176,3 +176,57 @@ def test_a_cohort_of_one_takes_everybodys_covariance_and_an_empty_one_everybodys
         assert cohort.residual == pytest.approx(float(residual), rel=1e-9)
         np.testing.assert_allclose(np.abs(cohort.basis.T @ basis), np.eye(2), atol=1e-6)
     assert [cohort.weight for cohort in cohorts] == pytest.approx([20 / 21, 1 / 21, 0.0])
+
+
+def noised(moments, deviation, rng):
+    """Add a secure sum's noise, the same to every number of the count, the sum and svec of the second moments."""
+    dimensions = len(moments.sum_x)
+    square = rng.normal(size=(dimensions, dimensions)) * deviation
+    return Moments(
+        people=moments.people,
+        sum_x=moments.sum_x + deviation * rng.normal(size=dimensions),
+        sum_xx=moments.sum_xx + (square + square.T) / 2,
+        noise=Noise(sum_x=deviation**2, sum_xx=deviation**2),
+    )
+
+
+def test_the_covariance_of_noised_moments_is_unbiased():
+    """Without giving E e eᵀ/n back, its trace would be 4 · 40²/30/29 = 7.4 short of 4.3, 30 standard errors."""
+    rng = np.random.default_rng(13)
+    plain = moments_of(rng.normal(size=(30, 4)))
+    found = [np.trace(mean_and_covariance(noised(plain, 40.0, rng))[1]) for _ in range(3000)]
+    error = np.std(found) / math.sqrt(len(found))
+    assert abs(np.mean(found) - np.trace(mean_and_covariance(plain)[1])) < 4.9 * error
+    assert 15 * error < 4 * 40.0**2 / 30 / 29
+
+
+def test_only_directions_above_the_floor_are_kept():
+    rng = np.random.default_rng(14)
+    plain = moments_of(rng.normal(size=(1000, 6)) * np.array([3.0, 1, 1, 1, 1, 1]))
+    (cohort,) = m_step([noised(plain, 300.0, rng)], directions=5)
+    assert cohort.basis.shape == (6, 1)
+    assert abs(cohort.basis[0, 0]) > 0.95
+
+
+def test_a_cohort_whose_spread_is_lost_in_noise_takes_everybodys():
+    rng = np.random.default_rng(15)
+    many = noised(moments_of(rng.normal(size=(3000, 4))), 20.0, rng)
+    few = noised(moments_of(rng.normal(size=(30, 4))), 20.0, rng)
+    lost = few._replace(sum_xx=-np.eye(4))
+    first, second = m_step([many, lost], directions=2)
+    check_cohorts([first, second], dimensions=4)
+    (everybody,) = m_step([total([many, lost])], directions=2)
+    assert second.residual == pytest.approx(everybody.residual, rel=1e-12)
+    assert second.residual == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_cohort_whose_count_may_be_noise_takes_everybodys_mean_and_shape():
+    rng = np.random.default_rng(16)
+    many, few = (moments_of(rng.normal(size=(size, 4)) + shift) for size, shift in ((3000, 0.0), (30, 5.0)))
+    quiet = Noise(people=100.0, sum_x=1e-6, sum_xx=1e-6)
+    uncertain = m_step([many, few._replace(noise=quiet)], directions=2)
+    (everybody,) = m_step([total([many, few._replace(noise=quiet)])], directions=2)
+    np.testing.assert_allclose(uncertain[1].mean, everybody.mean, rtol=1e-12)
+    np.testing.assert_allclose(uncertain[1].spectrum, everybody.spectrum, rtol=1e-12)
+    certain = m_step([many, few._replace(noise=quiet._replace(people=25.0))], directions=2)
+    np.testing.assert_allclose(certain[1].mean, few.sum_x / 30, rtol=1e-3)

@@ -75,6 +75,16 @@ def test_a_cohort_more_is_made_only_when_there_are_twenty_people_for_each():
     assert len(update(None, [encode(people(200))], cohorts=1).cohorts) == 1
 
 
+def test_a_cohort_is_divided_only_along_a_direction_that_is_none_of_the_noise():
+    """The same 200 people, alike in all directions or not, under the same noise."""
+    noise = np.random.default_rng(1).normal(size=10)
+    for scales, cohorts in ((np.full(3, 2.0), 1), (np.array([3.5, 1.0, 1.0]), 2)):
+        rows = 2.0 + np.random.default_rng(2).normal(size=(200, 3)) * scales
+        plain = encode(rows, clip=12.0)
+        noised = RoundSum(round_id="r", total=plain.total + noise, clip=12.0, people=200, noise_variance=1.0)
+        assert len(update(None, [noised], cohorts=2).cohorts) == cohorts
+
+
 def test_dividing_keeps_the_place_of_every_other_cohort():
     pooled = pool([encode(people(9))], dimensions=DIMENSIONS)
     two = divide(pooled)
