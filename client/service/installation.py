@@ -84,11 +84,11 @@ def install(installation: Installation, home: Path, *, force: bool = False, run:
     Raises:
         ConfigError: the file is not ours to replace, or cannot be written, or the system refused to start it.
     """
+    runs = run(installation.running)[0] == 0  # first of all: where there is nothing to ask, nothing is written
     before = state(installation, home, run)
     told = _spare(installation, before, force=force)
     try:
-        same = before == "ours" and installation.file.read_bytes() == installation.content
-        if same and run(installation.running)[0] == 0:
+        if runs and before == "ours" and installation.file.read_bytes() == installation.content:
             return ["it is installed and running already"]
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(installation.file, installation.content, replace=True)

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "backbone": "do pictures of the Pictograms backbone show what their captions say",
     "timesteps": "where on the noise schedule text steers the backbone",
     "forwards": "forward passes to a set loss, with and without a prior",
+    "audit": "what attacks on contributions find, with the protection off and on; a least ε beside the claimed",
     "secagg": "time and bytes of a secure sum, from 16 to 1,024 devices, beside a plain one",
 }
 

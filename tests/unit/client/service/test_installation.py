@@ -159,6 +159,13 @@ def test_a_place_that_cannot_be_written_is_named(ours, home, system, tmp_path):
         install(ours, home, run=system)
 
 
+def test_nothing_is_written_where_nothing_could_start_it(ours, home, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    with pytest.raises(ConfigError, match="by means of your own"):
+        install(ours, home)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_system_without_the_command_says_what_to_do():
     with pytest.raises(ConfigError, match="means of your own"):
         run(("/nowhere/systemctl", "--user"))
