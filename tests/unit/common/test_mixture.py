@@ -222,11 +222,13 @@ def test_a_cohort_whose_spread_is_lost_in_noise_takes_everybodys():
 
 def test_a_cohort_whose_count_may_be_noise_takes_everybodys_mean_and_shape():
     rng = np.random.default_rng(16)
-    many, few = (moments_of(rng.normal(size=(size, 4)) + shift) for size, shift in ((3000, 0.0), (30, 5.0)))
+    many, few = moments_of(rng.normal(size=(3000, 4))), moments_of(5.0 + 3 * rng.normal(size=(30, 4)))
     quiet = Noise(people=100.0, sum_x=1e-6, sum_xx=1e-6)
     uncertain = m_step([many, few._replace(noise=quiet)], directions=2)
     (everybody,) = m_step([total([many, few._replace(noise=quiet)])], directions=2)
     np.testing.assert_allclose(uncertain[1].mean, everybody.mean, rtol=1e-12)
     np.testing.assert_allclose(uncertain[1].spectrum, everybody.spectrum, rtol=1e-12)
-    certain = m_step([many, few._replace(noise=quiet._replace(people=25.0))], directions=2)
+    certain = m_step([many, few._replace(noise=quiet._replace(people=1.0))], directions=2)
     np.testing.assert_allclose(certain[1].mean, few.sum_x / 30, rtol=1e-3)
+    assert uncertain[1].residual == pytest.approx(everybody.residual, rel=1e-12)
+    assert certain[1].residual > 3 * everybody.residual
