@@ -1,0 +1,102 @@
+"""The node over a link of functions; the real link is in tests/e2e/test_federation_deployment.py."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.supercore.task_identity import TaskIdentity
+
+from client.node import UNKNOWN_APP, Node, attend
+
+KNOWN = "ab" * 32
+
+
+class Link:
+    """A SuperLink's end: one message waits, what is sent is kept, and code is never asked for."""
+
+    def __init__(self, fab_hash=KNOWN, action="query.ready"):
+        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 7, 1
+        self.message = Message(RecordDict({"fields": ConfigRecord({"a": 1})}), 5, action, ttl=60.0)
+        self.run = SimpleNamespace(run_id=7, fab_hash=fab_hash, override_config={"people-folder": "/server/says"})
+        self.waiting, self.sent, self.pushed = [self.message], [], []
+
+    def receive(self):
+        return (self.waiting.pop(), SimpleNamespace(object_id="id")) if self.waiting else None
+
+    def send(self, reply, _tree, _seconds):
+        self.sent.append(reply)
+        return set(), "session"
+
+    def refuse(self, *_):
+        raise AssertionError("a bundle was fetched")
+
+    def node(self, app, monkeypatch, bundles=frozenset({KNOWN})):
+        monkeypatch.setattr("client.node.pull_and_inflate_object_from_tree", lambda *_, **__: self.message)
+        functions = (self.receive, self.send, lambda _: self.run, self.refuse, None, self.pushed.append, None)
+        return Node(5, app, {"state-folder": "/own"}, bundles, functions)
+
+
+@pytest.fixture
+def seen():
+    return []
+
+
+@pytest.fixture
+def app(seen):
+    app = ClientApp()
+
+    @app.query("ready")
+    def ready(message, context):
+        seen.append(context)
+        return Message(RecordDict({"fields": ConfigRecord({"ready": True})}), reply_to=message)
+
+    @app.query("fails")
+    def fails(_message, _context):
+        raise RuntimeError("the token is 0.123")
+
+    return app
+
+
+def test_a_message_is_answered_by_the_app_that_is_installed(app, seen, monkeypatch):
+    link = Link()
+    node = link.node(app, monkeypatch)
+    assert node.turn()
+    assert not node.turn()
+    [reply] = link.sent
+    assert dict(reply.content["fields"]) == {"ready": True}
+    assert reply.metadata.reply_to_message_id == "id"
+    assert reply.metadata.message_id == reply.object_id
+    assert dict(seen[0].node_config) == {"state-folder": "/own"}
+
+
+def test_nothing_of_a_runs_settings_reaches_the_app(app, seen, monkeypatch):
+    Link().node(app, monkeypatch).turn()
+    assert seen[0].run_config == {}
+
+
+@pytest.mark.parametrize("fab_hash", ["cd" * 32, "", KNOWN.upper()])
+def test_the_run_of_an_unknown_bundle_gets_nothing(app, seen, monkeypatch, fab_hash):
+    link = Link(fab_hash)
+    link.node(app, monkeypatch).turn()
+    assert link.sent[0].error.reason == UNKNOWN_APP
+    assert seen == []
+
+
+@pytest.mark.parametrize(("action", "told"), [("query.fails", "RuntimeError"), ("query.unheard_of", "ValueError")])
+def test_a_failure_is_named_by_its_type_alone(app, monkeypatch, action, told):
+    link = Link(action=action)
+    link.node(app, monkeypatch).turn()
+    [reply] = link.sent
+    assert reply.error.reason == told
+    assert "0.123" not in repr(reply.error)
+
+
+def test_it_rests_only_when_there_is_nothing_to_do(app, monkeypatch):
+    link, naps = Link(), []
+    node = link.node(app, monkeypatch)
+    attend(node, until=lambda: len(naps) == 2, sleep=naps.append, seconds=0.5)
+    assert naps == [0.5, 0.5]
+    assert len(link.sent) == 1
