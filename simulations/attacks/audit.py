@@ -126,7 +126,7 @@ def refuted(mu: float, run: OneRun, chance: float) -> bool:
     coins, guesses, correct = run.coins, run.guesses, run.correct
     right, wrong = chance * correct / coins, chance * (guesses - correct) / coins
     for i in range(correct - 1, -1, -1):
-        needed = _NORMAL.cdf(_NORMAL.inv_cdf(right) - mu) if right > 0 else 0.0
+        needed = _cdf(_NORMAL.inv_cdf(right) - mu) if right > 0 else 0.0
         if needed > wrong:
             right += (needed - wrong) * i / (guesses - i)
             wrong = needed
@@ -168,6 +168,11 @@ def most_by_chance(trials: int, rate: float, alarm: float) -> int:
     return next(k for k in range(trials + 1) if 1 - binomial_at_most(k, trials, rate) <= alarm)
 
 
+def _cdf(x: float) -> float:
+    """Give Φ(x), with all digits in the lower tail too, where `statistics` has none."""
+    return math.erfc(-x / math.sqrt(2)) / 2
+
+
 def _delta_of(mu: float, epsilon: float) -> float:
-    tail = _NORMAL.cdf(-epsilon / mu - mu / 2)
-    return _NORMAL.cdf(-epsilon / mu + mu / 2) - (math.exp(epsilon) * tail if tail > 0 else 0.0)
+    tail = _cdf(-epsilon / mu - mu / 2)
+    return _cdf(-epsilon / mu + mu / 2) - (math.exp(epsilon) * tail if tail > 0 else 0.0)

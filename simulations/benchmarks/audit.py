@@ -18,6 +18,7 @@ from common.crowd import colluders, fewest_survivors
 from common.privacy import Mechanism, RoundEvent, central, epsilon, local, plan
 from common.secagg.rules import MINIMUM_PEOPLE
 from common.statistics import block_length
+from server.rounds import TOLERANCE
 from simulations.attacks import views
 from simulations.attacks.audit import SIGNIFICANCE, ManyRuns, OneRun, epsilon_of, most_by_chance
 from simulations.attacks.canaries import audit_many_runs, audit_one_run, audit_own_share
@@ -36,7 +37,7 @@ LEVER: Final = 5.0
 DIMENSIONS: Final = 64
 PEOPLE: Final = 128
 """Called to a round."""
-HONEST: Final = fewest_survivors(PEOPLE, 8) - colluders(PEOPLE)
+HONEST: Final = fewest_survivors(PEOPLE, math.ceil((1 - TOLERANCE) * PEOPLE)) - colluders(PEOPLE)
 """For whom a round's noise is planned: the fewest survivors, less those who may work with the server."""
 
 
