@@ -222,7 +222,7 @@ def test_a_cohort_whose_spread_is_lost_in_noise_takes_everybodys():
 
 def test_a_cohort_whose_count_may_be_noise_takes_everybodys_mean_and_shape():
     rng = np.random.default_rng(16)
-    many, few = moments_of(rng.normal(size=(3000, 4))), moments_of(5.0 + 3 * rng.normal(size=(30, 4)))
+    many, few = moments_of(rng.normal(size=(3000, 4))), moments_of(1.0 + 3 * rng.normal(size=(30, 4)))
     quiet = Noise(people=100.0, sum_x=1e-6, sum_xx=1e-6)
     uncertain = m_step([many, few._replace(noise=quiet)], directions=2)
     (everybody,) = m_step([total([many, few._replace(noise=quiet)])], directions=2)
