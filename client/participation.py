@@ -33,7 +33,7 @@ def begin(rows: sqlite3.Connection, call: RoundCall, rules: Rules, state: Advert
     """
     if rows.execute("SELECT 1 FROM rounds WHERE id = ?", (call.round_id,)).fetchone():
         raise StaleRoundError("this round was answered before: wait for the next one")
-    rows.execute("UPDATE rounds SET step = ?, state = NULL WHERE state IS NOT NULL", (_OVER,))
+    rows.execute("UPDATE rounds SET step = ?, call = '', state = NULL WHERE state IS NOT NULL", (_OVER,))
     values = (call.round_id, rules.context, _write(call), type(state).__name__, state.to_bytes(), now())
     rows.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?, ?)", values)
 
@@ -61,9 +61,11 @@ def resume(rows: sqlite3.Connection, step: RoundStep, expected: type[_State]) ->
 
 def advance(rows: sqlite3.Connection, round_id: str, state: Shared | Masked | Confirmed | Done) -> None:
     """Enter the next step of a round; after the last one no secret of it is left."""
-    kept = None if isinstance(state, Done) else state.to_bytes()
-    name = _OVER if isinstance(state, Done) else type(state).__name__
-    rows.execute("UPDATE rounds SET step = ?, state = ? WHERE id = ?", (name, kept, round_id))
+    if isinstance(state, Done):
+        rows.execute("UPDATE rounds SET step = ?, call = '', state = NULL WHERE id = ?", (_OVER, round_id))
+        return
+    values = (type(state).__name__, state.to_bytes(), round_id)
+    rows.execute("UPDATE rounds SET step = ?, state = ? WHERE id = ?", values)
 
 
 def _write(call: RoundCall) -> str:

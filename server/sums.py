@@ -45,7 +45,8 @@ class Progress:
 
     def refuse(self, dropped: Mapping[int, str]) -> None:
         """Count those whose reply came and was no good."""
-        self.failures["refused"] += sum(why != SILENT for why in dropped.values())
+        if refused := sum(why != SILENT for why in dropped.values()):
+            self.failures["refused"] += refused
 
 
 def secure_sum(ask: Ask, call: RoundCall, rules: Rules, nodes: Iterable[int]) -> Progress:

@@ -110,7 +110,7 @@ def pending(device):
 def secrets(device):
     """Give what is kept of rounds in the file itself."""
     with Database(device.folder).transaction("DEFERRED") as rows:
-        return [state for (state,) in rows.execute("SELECT state FROM rounds WHERE state IS NOT NULL")]
+        return rows.execute("SELECT state, call FROM rounds WHERE state IS NOT NULL OR call <> ''").fetchall()
 
 
 @pytest.fixture
@@ -411,6 +411,7 @@ def test_a_round_that_is_over_is_not_gone_back_to(stage):
     assert lines(device) == []
     contribute(device, other)
     assert [line.round_id for line in lines(device)] == ["r2"]
+    assert len(secrets(device)) == 1  # those of the old round are deleted
 
 
 def test_one_concept_makes_one_contribution(stage):
