@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from client.contribution import Announcement, contribution
+from client.contribution import Announcement, contribution, protect
 from common.errors import ProtocolError, VaultError
 from common.mixture import responsibilities
 from common.prior import Cohort
+from common.privacy import Mechanism, Randomness
 from common.statistics import block_length, split
 
 WIDTH, DIMENSIONS = 7, 3
@@ -95,3 +96,21 @@ def test_a_damaged_token_stays_home(delta):
 def test_a_round_announced_with_nonsense_is_sat_out(changes):
     with pytest.raises(ProtocolError, match="sit this round out"):
         contribution(np.zeros(WIDTH), announcement(**changes))
+
+
+def test_the_devices_own_share_of_the_noise_is_added_to_what_is_masked(monkeypatch):
+    mechanism = Mechanism(length=10, scale=64.0, share_variance=42_000, modulus_bits=24)
+    vector, seed = contribution(np.linspace(-0.5, 0.5, WIDTH), announcement()), bytes(32)
+
+    def integers(share):
+        monkeypatch.setattr("client.contribution.draw_share", lambda *_: np.full(mechanism.padded, share))
+        return protect(vector, mechanism, seed, Randomness(bytes(32))).astype(np.int64)
+
+    np.testing.assert_array_equal(
+        integers(1000) - integers(0), np.full(16, 1000) - 2**24 * (integers(0) > 2**24 - 1001)
+    )
+    monkeypatch.undo()
+    drawn = [protect(vector, mechanism, seed, Randomness()).astype(np.int64) for _ in range(200)]
+    lifted = np.array(drawn) - 2**24 * (np.array(drawn) >= 2**23)
+    # 3,200 draws of variance 42,000: 0.7 of it would be twelve standard errors away.
+    assert abs(lifted.var(axis=0, ddof=1).mean() / 42_000 - 1) < 0.15
