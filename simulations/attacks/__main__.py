@@ -1,7 +1,7 @@
 """``python -m simulations.attacks NAME [--unprotected]``: run one attack and print its one number.
 
 matching     share of people named rightly, by what a server receives (or, unprotected, by their tokens)
-membership   share of people found at 1 % false alarms, by an opened sum of strangers
+membership   share of people found at 1 % false alarms, by an opened sum
 unmasking    lies of a server that get it one person's vector
 audit        least ε that one round of canaries allows, at δ = 10⁻⁶
 """
@@ -42,7 +42,7 @@ def membership(*, protected: bool) -> float:
     crowd = min(len(half.victims) for half in halves) // 2
     mechanism = plan(length=block_length(halves[0].dimensions), people=128, honest=crowd, epsilon=EPSILON, delta=DELTA)
     used = mechanism if protected else views.without_noise(mechanism)
-    return views.conclude([views.see_sum_of_strangers(half, used) for half in halves]).detected
+    return views.conclude([views.see_sum_of_candidates(half, used) for half in halves]).detected
 
 
 def lies(*, protected: bool) -> float:

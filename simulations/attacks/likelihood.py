@@ -60,13 +60,6 @@ def fit(first: NDArray[np.float64], second: NDArray[np.float64], blocks: Sequenc
     return Population(mean=mean, variance=variance, correlation=correlation)
 
 
-def knowing(population: Population) -> Population:
-    """Give the model of an adversary whose reference is the very thing that the person's device holds."""
-    return Population(
-        mean=population.mean, variance=population.variance, correlation=np.full_like(population.mean, _CLOSEST)
-    )
-
-
 def log_ratios(
     population: Population,
     observed: NDArray[np.float64],

@@ -16,7 +16,7 @@ from client.contribution import protect
 from common.privacy import Mechanism, Randomness, decode, noise_variance
 from common.statistics import blocks, clip
 from simulations.attacks.canaries import decoded_sum
-from simulations.attacks.likelihood import Population, detected, fit, knowing, log_ratios, top_one
+from simulations.attacks.likelihood import Population, detected, fit, log_ratios, top_one
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,17 +123,18 @@ def see_sum_of_friends(half: Half, mechanism: Mechanism) -> Scores:
     return _of_each(half, left, noise_variance(mechanism, len(half.victims)))
 
 
-def see_sum_of_strangers(half: Half, mechanism: Mechanism) -> Scores:
-    """Look at the opened sum, knowing each candidate's very vector, and of others only how people are in general.
+def see_sum_of_candidates(half: Half, mechanism: Mechanism) -> Scores:
+    """Look at the opened sum, knowing each candidate's very vector, but not which half of them took part.
 
-    The first half of the victims is in the sum, the second is not. There is nobody to name.
+    The first half of the victims is in the sum, the second is not. Scores are everybody's estimated share in the sum:
+    with coins b of mean 1/2 and variance 1/4, s = Vᵀb and noise of variance ν², the best linear estimate
+    b̂ = 1/2 + (V Vᵀ + 4ν² I)⁻¹ V (s − Vᵀ1/2). There is nobody to name.
     """
-    count = len(half.victims) // 2
-    total = decoded_sum(list(_counted(half.victims[:count])), mechanism)[1:]
-    model = knowing(half.population)
-    seen = (total - (count - 1) * model.mean)[None, :]
-    noise = noise_variance(mechanism, count) + (count - 1) * model.variance
-    scores = log_ratios(model, seen, half.victims, noise)[0]
+    count, known = len(half.victims) // 2, half.victims
+    total = decoded_sum(list(_counted(known[:count])), mechanism)[1:]
+    noise = max(noise_variance(mechanism, count), 1e-12)  # never 0, so that people who are alike can be told apart
+    missing = known @ (total - known.sum(axis=0) / 2)
+    scores = np.linalg.solve(known @ known.T + 4 * noise * np.eye(len(known)), missing)
     return Scores(pairs=np.empty((0, 0)), inside=scores[:count], outside=scores[count:])
 
 

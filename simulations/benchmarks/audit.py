@@ -120,9 +120,9 @@ def _on_people(people: Displacements, rng: np.random.Generator) -> list[Tried]:
     quiet, called = mechanism(crowd, math.inf), mechanism(HONEST)
     bare, masked = each(views.see_bare), each(lambda half: views.see_masked(half, called, rng))
     own = each(lambda half: views.see_unmasked(half, called))
-    friends, strangers = (
+    friends, candidates = (
         [each(partial(see, mechanism=one)) for one in (quiet, mechanism(honest))]
-        for see, honest in ((views.see_sum_of_friends, crowd), (views.see_sum_of_strangers, crowd // 2))
+        for see, honest in ((views.see_sum_of_friends, crowd), (views.see_sum_of_candidates, crowd // 2))
     )
     seen = [
         View("a token", "it never leaves", conclude(views.see_tokens(people)), masked, 0.0),
@@ -130,7 +130,7 @@ def _on_people(people: Displacements, rng: np.random.Generator) -> list[Tried]:
         View("a contribution without its mask", "its own noise", bare, own, math.inf),
         View("a sum, all others known", "everybody's noise", friends[0], friends[1], EPSILON),
     ]
-    alone = View("a sum, own vector known", "everybody's noise", strangers[0], strangers[1], EPSILON)
+    alone = View("a sum, candidates known", "everybody's noise", candidates[0], candidates[1], EPSILON)
     return [_matching(view) for view in seen] + [_membership(view) for view in (*seen, alone)]
 
 

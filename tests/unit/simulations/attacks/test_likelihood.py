@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from simulations.attacks.likelihood import Population, detected, fit, knowing, log_ratios, top_one
+from simulations.attacks.likelihood import Population, detected, fit, log_ratios, top_one
 
 WIDTH = 12
 
@@ -52,12 +52,6 @@ def test_people_are_named_by_what_they_have_in_common():
     assert top_one(scores) > 0.5
     unrelated = log_ratios(population, first[100:], np.roll(second[100:], 1, axis=0), 0.0)
     assert top_one(unrelated) < 0.1  # 100 candidates: more than 9 right by chance with probability 10⁻⁷
-
-
-def test_whoever_knows_the_very_thing_is_surer():
-    first, second = two_learnings(np.random.default_rng(3), 60, 0.3)
-    population = fit(first, second, [WIDTH])
-    assert top_one(log_ratios(knowing(population), first, first, 0.0)) == 1.0
 
 
 def test_members_are_counted_at_a_rate_of_false_alarms():

@@ -64,5 +64,5 @@ def test_a_sum_without_noise_less_everybody_else_is_the_last_person(halves):
 def test_a_sum_betrays_who_is_in_it_without_noise_and_not_with_it(halves):
     """Of 20 members at most 12 are found where (1, 10⁻⁶) allows e² · 1 %, but with probability 10⁻⁶."""
     quiet, noisy = (planned(epsilon) for epsilon in (math.inf, 1.0))
-    assert views.conclude([views.see_sum_of_strangers(half, quiet) for half in halves]).detected > 0.15
-    assert views.conclude([views.see_sum_of_strangers(half, noisy) for half in halves]).detected <= 12 / 20
+    assert views.conclude([views.see_sum_of_candidates(half, quiet) for half in halves]).detected > 0.9
+    assert views.conclude([views.see_sum_of_candidates(half, noisy) for half in halves]).detected <= 12 / 20
