@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from common.errors import ConfigError
-from simulations.benchmarks.framework import cell
+from simulations.benchmarks.framework import Value, cell
 
 DOCUMENT: Final = Path("docs/privacy.md")
 BENCH: Final = Path("build/bench")
@@ -69,8 +69,13 @@ def _source(report: dict[str, Any], name: str) -> str:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     names = list(rows[0])
-    lines = [names, ["---"] * len(names), *([cell(row[name]) for name in names] for row in rows)]
+    lines = [names, ["---"] * len(names), *([_number(row[name]) for name in names] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _number(value: Value) -> str:
+    """Write a value as a terminal shows it, but large ones without an exponent."""
+    return f"{value:,.0f}" if isinstance(value, float) and abs(value) >= 100 else cell(value)
 
 
 def _sums(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
