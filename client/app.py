@@ -110,6 +110,11 @@ def device(context: Context) -> Device:
     raise ConfigError("no state folder: start the SuperNode with --node-config 'state-folder=\"...\"'")
 
 
+def failure(message: Message, reason: str) -> Message:
+    """Answer that it cannot be answered; the reason is a bare name, since the server reads it."""
+    return Message(Error(code=_FAILED, reason=reason), reply_to=message)
+
+
 def _step(message: Message, context: Context, answer: Callable[[Device, RoundStep], bytes]) -> Message:
     """Answer one of the exchanges that follow the announcement."""
     return _reply(message, context, lambda me, found: StepReply(reply=answer(me, from_fields(RoundStep, found))))
@@ -131,7 +136,7 @@ def _reply(message: Message, context: Context, answer: Callable[[Device, Fields]
         _refuse_late(message)
         fields = to_fields(answer(device(context), _fields(message)))
     except Exception as error:  # noqa: BLE001 - nothing unforeseen may speak to the server either
-        return Message(Error(code=_FAILED, reason=type(error).__name__), reply_to=message)
+        return failure(message, type(error).__name__)
     return Message(RecordDict({"fields": ConfigRecord(dict(fields))}), reply_to=message)
 
 

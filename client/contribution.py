@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from client.database import Database
+from client.identity import operator_key
 from client.ledger import append, read, writing
 from client.participation import advance, resume
-from client.priors import current_prior, held_prior, width_of
+from client.priors import held_prior, width_of
 from client.rules import Device, admit_round, booking
 from client.vault import Vault, mark_contributed
 from common.errors import PriorError, ProtocolError, StaleRoundError, VaultError
 from common.messages import RoundCall, RoundStep, pack_basis, unpack_basis
 from common.mixture import responsibilities
-from common.prior import MAXIMUM_NORM, Cohort, check_cohorts, check_public_basis
+from common.prior import MAXIMUM_NORM, Cohort, check_cohorts, check_public_basis, open_prior
 from common.privacy import Mechanism, Randomness, draw_share, encode, reduce
 from common.secagg.client import mask
 from common.secagg.states import Shared
@@ -150,7 +151,10 @@ def announcement(folder: Path, call: RoundCall) -> Announcement:
     width = width_of(folder, call.backbone)
     if width is None:
         raise StaleRoundError("the round is for a backbone that is not in use here: sit it out")
-    prior, signed = current_prior(folder, call.backbone, call.kind), held_prior(folder, call.backbone, call.kind)
+    signed = held_prior(folder, call.backbone, call.kind)
+    prior = None
+    if signed:
+        prior = open_prior(signed, public_key=operator_key(folder), backbone=call.backbone, width=width)
     held = (prior.version, hashlib.sha256(signed.payload).digest()) if prior and signed else (0, b"")
     if held != (call.prior_version, call.prior_digest):
         raise StaleRoundError(f"the round runs under version {call.prior_version}, not the one held: wait for the next")

@@ -20,7 +20,6 @@ from client.priors import admit_backbone, held_version
 from client.rules import admit_round, booking
 from common.messages import rules_of
 from common.secagg.client import advertise, confirm, share, unmask
-from common.secagg.messages import Roster
 from common.secagg.states import Advertised, Confirmed, Masked
 
 if TYPE_CHECKING:
@@ -93,9 +92,8 @@ def answer_shares(device: Device, step: RoundStep) -> bytes:
     """
     with Database(device.folder).transaction() as rows:
         call, state = resume(rows, step, Advertised)
-        people = len(Roster.from_bytes(step.request).members)
         following, reply = share(state, step.request, os.urandom)
-        event = booking(state.rules, call, people=people, concept=0)
+        event = booking(state.rules, call, people=len(following.roster.members), concept=0)
         admit_round(device, read(rows, device.folder), event)
         advance(rows, step.round_id, following)
     return reply

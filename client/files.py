@@ -12,10 +12,20 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EN
 """What file systems without hard links answer: FAT on memory cards, the shared storage of phones."""
 
 
-def write_whole(path: Path, data: bytes, *, replace: bool = False) -> None:
+BINARY = getattr(os, "O_BINARY", 0)
+"""Windows would change the ends of lines."""
+
+
+def write_whole(path: Path, data: bytes, *, replace: bool = False, mode: int = 0o666) -> None:
     """Write a file by way of a draft beside it; missing folders are made.
 
     The data are on the disk before the file has its name, so that a power cut leaves no half of it either.
+
+    Args:
+        path: of the file.
+        data: all of it.
+        replace: whether it may stand in the place of another.
+        mode: who may do what with it, less what the process's mask takes away.
 
     Raises:
         FileExistsError: the file is there already and is not to be replaced.
@@ -27,7 +37,7 @@ def write_whole(path: Path, data: bytes, *, replace: bool = False) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from error
     draft = path.with_name(f".shoal-{secrets.token_hex(8)}.draft")
     try:
-        with draft.open("xb") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

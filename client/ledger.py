@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, cast
 
 from client.database import now
+from client.files import write_whole
 from common.errors import VaultError
 
 if TYPE_CHECKING:
@@ -203,10 +202,4 @@ def _receipt(folder: Path) -> str | None:
 
 def _renew(folder: Path, digest: str) -> None:
     """Replace the receipt at once, so that a crash leaves the earlier or the new one."""
-    draft = folder / f"{RECEIPT}.{secrets.token_hex(8)}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{digest}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / RECEIPT)
+    write_whole(folder / RECEIPT, f"{digest}\n".encode("ascii"), replace=True, mode=0o600)

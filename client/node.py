@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -23,6 +23,8 @@ from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_f
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.fleet_http_connection import http_request_response
 
+from client.app import failure
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 UNKNOWN_APP: Final = "UnknownApp"
 """What the server reads where a run's bundle is none that this device knows."""
-_FAILED: Final = 2
-"""Flower's own code for "the client app raised an exception" (flwr.common.constant.ErrorCode, 1.41)."""
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Node:
     def _answer(self, message: Message, run: Any) -> Message:  # noqa: ANN401 - Flower's own and private
         """Call the app; it gets nothing of the run's settings, which nobody signs."""
         if run.fab_hash not in self._bundles:
-            return Message(Error(code=_FAILED, reason=UNKNOWN_APP), reply_to=message)
+            return failure(message, UNKNOWN_APP)
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 0, run.run_id, self.node_id
         context = Context(
             run_id=run.run_id, node_id=self.node_id, node_config=dict(self._config), state=RecordDict(), run_config={}
@@ -79,7 +79,7 @@ class Node:
         try:
             return self._app(message, context)
         except Exception as error:  # noqa: BLE001 - Flower raises for a message of unknown type, with text in it
-            return Message(Error(code=_FAILED, reason=type(error).__name__), reply_to=message)
+            return failure(message, type(error).__name__)
 
 
 @contextmanager

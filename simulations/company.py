@@ -105,8 +105,7 @@ class Company:
     def copy(self) -> Self:
         """Give the same company at the same point, to go another way from there."""
         twin = copy(self)
-        twin.round = copy(self.round)
-        twin.round.states, twin.round.requests = dict(self.round.states), dict(self.round.requests)
+        twin.round = self.round.fork()
         return twin
 
     def _gather(self, mine: bytes | None) -> None:

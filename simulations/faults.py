@@ -16,15 +16,17 @@ EXCHANGE is one of keys, shares, masked, confirm, unmask. The device's own code 
 
 from __future__ import annotations
 
+import ast
 import json
 import os
-import pickle
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
+
+from client.app import failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,13 +73,13 @@ def suffering(app: ClientApp, folder: Path) -> Callable[[Message, Context], Mess
             return app(message, context)
         here = message.metadata.message_type == fault["drop"]
         if here and not fault["lost"]:
-            return Message(Error(code=2, reason=DROPPED), reply_to=message)
+            return failure(message, DROPPED)
         exchange, _, when = fault["die"].partition(":")
         if when and message.metadata.message_type == f"train.{exchange}":
             arm(when)
         with _recording(folder):
             reply = app(message, context)
-        return Message(Error(code=2, reason=DROPPED), reply_to=message) if here else reply
+        return failure(message, DROPPED) if here else reply
 
     return answer
 
@@ -124,7 +126,7 @@ def mortal(app: ClientApp, context: Context, point: str = "") -> Node:
             return None
         fields, reason = said
         if fields is None:
-            return Message(Error(code=2, reason=reason), reply_to=message)
+            return failure(message, reason)
         return Message(RecordDict({"fields": ConfigRecord(fields)}), reply_to=message)
 
     return answer
@@ -141,7 +143,7 @@ def _in_a_process_of_its_own(answer: Callable[[], Message], when: str) -> tuple[
             reply = answer()
             said = (None, reply.error.reason) if reply.has_error() else (dict(reply.content["fields"]), "")
             with os.fdopen(sink, "wb") as pipe:
-                pickle.dump(said, pipe)
+                pipe.write(repr(said).encode())
             if when == "replied":
                 die()
         finally:
@@ -150,7 +152,7 @@ def _in_a_process_of_its_own(answer: Callable[[], Message], when: str) -> tuple[
     with os.fdopen(source, "rb") as pipe:
         data = pipe.read()
     os.waitpid(child, 0)
-    return pickle.loads(data) if data else None  # noqa: S301 - from our own child
+    return ast.literal_eval(data.decode()) if data else None
 
 
 def arm(when: str) -> None:

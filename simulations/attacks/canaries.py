@@ -16,7 +16,7 @@ import numpy as np
 
 from client.contribution import protect
 from common.privacy import Mechanism, Randomness, decode
-from common.statistics import sensitivity
+from common.statistics import clip, sensitivity
 from simulations.attacks.audit import ManyRuns, OneRun
 from simulations.secagg import Round, new_cohort
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MARGIN: Final = 1 - 2.0**-40
-"""As in `common.statistics.clip`: the length of a canary as computed stays within S."""
+_LENGTH: Final = float(clip(np.array([sensitivity()]), sensitivity())[0])
+"""Of a canary: S, as clipping leaves it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,12 +60,11 @@ def plant(people: int, group: int, mechanism: Mechanism, coins: NDArray[np.bool_
         mechanism: of at least as many numbers as there are groups.
         coins: of each group, shape (n // g,).
     """
-    length = sensitivity() * _MARGIN
     vectors = [np.zeros(mechanism.length) for _ in range(people)]
     for number in range(len(coins) * group):
-        vectors[number][number // group] = length * coins[number // group]
+        vectors[number][number // group] = _LENGTH * coins[number // group]
     total = decoded_sum(vectors, mechanism)
-    return Planted(coins=coins, scores=total[: len(coins)] / (group * length))
+    return Planted(coins=coins, scores=total[: len(coins)] / (group * _LENGTH))
 
 
 def audit_one_run(
@@ -99,12 +98,12 @@ def audit_own_share(people: int, mechanism: Mechanism, rng: np.random.Generator)
 
     What a device gives depends on nobody else, so that every person is a run of its own.
     """
-    length, coins = sensitivity() * _MARGIN, rng.random(people) < 0.5
+    coins = rng.random(people) < 0.5
     seed, scores = bytes(32), np.empty(people)
     for number, coin in enumerate(coins):
         vector = np.zeros(mechanism.length)
-        vector[0] = length * coin
-        scores[number] = decode(protect(vector, mechanism, seed, Randomness()), mechanism, seed=seed)[0] / length
+        vector[0] = _LENGTH * coin
+        scores[number] = decode(protect(vector, mechanism, seed, Randomness()), mechanism, seed=seed)[0] / _LENGTH
     return _counted(coins, scores, 1)
 
 

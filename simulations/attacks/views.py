@@ -19,7 +19,7 @@ from simulations.attacks.canaries import decoded_sum
 from simulations.attacks.likelihood import Population, detected, fit, log_ratios, top_one
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,8 +74,7 @@ def halves(people: Displacements, bound: float = CLIP) -> list[Half]:
         np.array([_vector(row @ people.public_basis, bound) for row in rows]) for rows in (people.first, people.second)
     )
     dimensions, found = people.public_basis.shape[1], []
-    for parity in (0, 1):
-        shadows, victims = np.arange(len(first)) % 2 != parity, np.arange(len(first)) % 2 == parity
+    for shadows, victims in _cut(len(first)):
         model = fit(first[shadows], second[shadows], [dimensions, first.shape[1] - dimensions])
         half = Half(population=model, dimensions=dimensions, victims=first[victims], references=second[victims])
         found.append(half)
@@ -86,8 +85,7 @@ def see_tokens(people: Displacements) -> list[Scores]:
     """Look at the displacements themselves, which never leave a device; their length says nothing and is left out."""
     first, second = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (people.first, people.second))
     found = []
-    for parity in (0, 1):
-        shadows, victims = np.arange(len(first)) % 2 != parity, np.arange(len(first)) % 2 == parity
+    for shadows, victims in _cut(len(first)):
         model = fit(first[shadows], second[shadows], [first.shape[1]])
         found.append(_scores(model, first[victims], second[victims], 0.0))
     return found
@@ -158,6 +156,13 @@ def without_noise(mechanism: Mechanism) -> Mechanism:
 
 _SEED: Final = bytes(32)
 """Of the rotation, which is public: any will do."""
+
+
+def _cut(people: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Give whom the model is fitted on and whom it attacks, and then the other way round."""
+    for parity in (0, 1):
+        victims = np.arange(people) % 2 == parity
+        yield ~victims, victims
 
 
 def _vector(x: NDArray[np.float64], bound: float) -> NDArray[np.float64]:

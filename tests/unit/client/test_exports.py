@@ -4,6 +4,7 @@ import io
 import pickle
 import re
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -68,7 +69,8 @@ def as_comfyui_reads(file, width, key="clip_l"):
 
 def as_a1111_reads(file):
     """Restate AUTOMATIC1111's rules (1.10, modules/textual_inversion/textual_inversion.py): the vectors of a file."""
-    content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu")
+    read = load_file if file.suffix == ".safetensors" else partial(torch.load, map_location="cpu", weights_only=True)
+    content = read(file)
     if "string_to_param" in content:
         assert len(content["string_to_param"]) == 1
         return next(iter(content["string_to_param"].values()))
