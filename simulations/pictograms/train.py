@@ -23,6 +23,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from simulations.pictograms.data import Pictograms, caption, load
@@ -239,7 +240,8 @@ class Trainer:
             group["lr"] = max(self.rate(), 1e-6)
         rows = torch.randint(len(self.latents), (BATCH,))
         latents, ids = self.latents[rows].to(self.device), self.captions.draw(rows).to(self.device)
-        with torch.autocast(self.device, torch.bfloat16):
+        # Plain attention: at 64 positions a third faster a step on a CPU than the fused kernel's backward pass.
+        with sdpa_kernel(SDPBackend.MATH), torch.autocast(self.device, torch.bfloat16):
             loss = diffusion_loss(self.unet, self.text, self.scheduler, latents, ids)
         self.optimizer.zero_grad()
         loss.backward()
