@@ -18,9 +18,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from client.backbone.engine import fingerprint
-from client.backbone.exports import placeholder
 from client.backbone.schedulers import check_steps
 from client.files import write_whole
+from client.placeholder import placeholder
 from client.version import version
 from common.errors import BackboneError, ConfigError
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from client.backbone.engine import Engine, TorchEngine
-from client.backbone.exports import placeholder
 from client.backbone.folder import find_backbone
 from client.backbone.latents import Latents
 from client.learn.published import PUBLISHED_FORWARDS, learn_as_published
 from client.learn.search import learn
 from client.learn.settings import Learned, Progress, Settings
 from client.photos import load_photos, stack
+from client.placeholder import placeholder
 from client.priors import admit_backbone, current_prior
 from client.terminal import learning_bar, pausing
 from client.unfinished import checkpoint_path, forget_unfinished

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from client.files import write_whole
+from client.placeholder import placeholder
 from client.vault import Concept
 from client.version import version
 from common.errors import ConfigError
@@ -28,24 +28,8 @@ SDXL_WIDTHS = {"clip_l": 768, "clip_g": 1280}
 """The two text encoders of Stable Diffusion XL, in the order in which it joins their states (arXiv:2307.01952); a
 concept of their joint width is one vector for each."""
 
-NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-LONGEST_NAME = 40
-
 FIRST_FREE_TOKEN = 265
 """The id AUTOMATIC1111 itself writes for "*" in ``string_to_token``; nothing reads it."""
-
-
-def placeholder(name: str) -> str:
-    """Return the word that stands for a concept in prompts: ``<my-dog>``.
-
-    Raises:
-        ConfigError: the name would not survive every tokenizer.
-    """
-    if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
-        raise ConfigError(
-            f"{name!r} is no name for a concept: use up to {LONGEST_NAME} of a-z, 0-9 and single hyphens, as in my-dog"
-        )
-    return f"<{name}>"
 
 
 def write_embedding(

@@ -14,7 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from client.backbone.exports import FILE_NAME, SDXL_WIDTHS, export_concept, placeholder, write_a1111, write_embedding
+from client.backbone.exports import FILE_NAME, SDXL_WIDTHS, export_concept, write_a1111, write_embedding
+from client.placeholder import placeholder
 from client.vault import Concept
 from client.version import version
 from common.errors import ConfigError
