@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from client.join import command as join
 from client.service.commands import app as service
 from client.unfinished import forget_unfinished
 from client.vault import Vault
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # it would print local variables: prompts and tokens
 )
 app.add_typer(service, name="service")
+app.command(name="join")(join)
 
 Home = Annotated[
     Path,

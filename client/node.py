@@ -2,7 +2,10 @@
 
 A stock SuperNode runs whatever bundle the server delivers, in a new Python process for each message. This one asks
 for a run's bundle hash only to see that it is one it knows, never for the bundle, and answers in milliseconds. It
-opens no port. Flower's `http_request_response` and what inflates a message are private (1.41.0, pinned);
+opens no port. `joined` connects as the device that `shoal join` enrolled, over TLS: all it needs is the `Membership`
+that `client.membership.read_membership` reads from the state folder.
+
+Flower's `http_request_response` and what inflates a message are private (1.41.0, pinned);
 tests/e2e/test_federation_deployment.py holds them to what is used here.
 """
 
@@ -11,27 +14,39 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 from flwr.app import Context, Message, RecordDict
+from flwr.proto.fleet_pb2 import DeactivateNodeRequest
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
+from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.fleet_http_connection import http_request_response
+from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from client.app import failure
+from common.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from flwr.clientapp import ClientApp
 
+    from client.membership import Membership
+
 UNKNOWN_APP: Final = "UnknownApp"
 """What the server reads where a run's bundle is none that this device knows."""
+CLOCK_SECONDS: Final = 4.0
+"""How far a clock may be off: Flower refuses signatures from 5 s in the future."""
 
 
 @dataclass(slots=True)
@@ -83,21 +98,106 @@ class Node:
 
 
 @contextmanager
+def joined(membership: Membership, app: ClientApp, *, node_config: Mapping[str, str]) -> Iterator[Node]:
+    """Connect as an enrolled device, over TLS and with its own key, and sign off at the end.
+
+    What an earlier process of this device left signed on is signed off first: after a crash Flower would otherwise
+    refuse the device until its heartbeats lapse, for a minute.
+
+    Args:
+        membership: what `shoal join` kept.
+        app: what answers messages: `client.app.app`.
+        node_config: the device's own settings, such as `state-folder`; nothing of it is sent.
+
+    Raises:
+        ConfigError: the server cannot be reached or does not accept this device, on entering or in a `turn`.
+    """
+    keys = (membership.key, membership.key.public_key())
+    sign_off(membership)
+    with (
+        _refusals(),
+        _linked(
+            membership.address, insecure=False, root_certificates=membership.authority, authentication_keys=keys
+        ) as (node_id, *link),
+    ):
+        yield Node(node_id, app, node_config, membership.bundles, tuple(link))
+
+
+@contextmanager
 def connected(
     address: str, app: ClientApp, *, node_config: Mapping[str, str], bundles: frozenset[str]
 ) -> Iterator[Node]:
-    """Register with the SuperLink on this machine, and sign off at the end.
-
-    Without TLS and node authentication so far, hence loopback only, as `server.serve` is.
+    """Register with a SuperLink on this machine that knows nobody, and sign off at the end: for tests.
 
     Args:
-        address: host and port.
+        address: host and port; on loopback, since there is neither TLS nor node authentication.
         app: what answers messages: `client.app.app`.
         node_config: the device's own settings, such as `state-folder`; nothing of it is sent.
         bundles: hashes of the bundles whose runs are answered.
     """
-    with http_request_response(address, insecure=True) as (node_id, *link):
+    with _linked(address, insecure=True) as (node_id, *link):
         yield Node(node_id, app, node_config, bundles, tuple(link))
+
+
+def sign_off(membership: Membership) -> None:
+    """Tell the SuperLink that this device is offline; no matter if it was.
+
+    Raises:
+        ConfigError: the server cannot be reached or does not accept this device.
+    """
+    interceptors: list[Any] = [
+        RuntimeVersionHttpInterceptor(component_name="SuperNode"),
+        NodeAuthHttpInterceptor(membership.key, membership.key.public_key()),
+    ]
+    with (
+        _refusals(),
+        FleetHttpClient.from_server_address(
+            membership.address, insecure=False, root_certificates=membership.authority, interceptors=interceptors
+        ) as client,
+    ):
+        try:
+            client.DeactivateNode(DeactivateNodeRequest(node_id=membership.node))
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.PRECONDITION_FAILED:  # it was offline
+                raise
+
+
+@contextmanager
+def _linked(address: str, **how: Any) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - Flower's own and private
+    """Open Flower's link; what goes wrong while it is used comes out, which Flower would only log."""
+    wrong: Exception | None = None
+    with http_request_response(address, **how) as link:
+        try:
+            yield link
+        except Exception as error:  # noqa: BLE001 - raised below
+            wrong = error
+    if wrong is not None:
+        raise wrong
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Say in a person's words why a server cannot be talked to."""
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        raise ConfigError(_reason(error.response)) from error
+    except httpx.HTTPError as error:
+        why = str(error) or type(error).__name__
+        raise ConfigError(f"the server cannot be reached ({why}): it is tried again later") from error
+
+
+def _reason(response: httpx.Response) -> str:
+    """Tell a wrong clock from a device that is not wanted; the server's clock stands in every answer (RFC 9110)."""
+    if response.status_code != httpx.codes.UNAUTHORIZED:
+        return f"the server answers {response.status_code}: it is tried again later"
+    try:
+        off = (datetime.now(UTC) - parsedate_to_datetime(response.headers["date"])).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        off = 0.0
+    if abs(off) > CLOCK_SECONDS:
+        return f"this device's clock is {off:+.0f} s off the server's: set it, by network time if you can"
+    return "the server does not accept this device: the operator revoked it, or lost its list; ask, then join again"
 
 
 def attend(node: Node, *, until: Callable[[], bool], sleep: Callable[[float], None], seconds: float) -> None:
