@@ -42,8 +42,19 @@ class Answers:
     """How many failed with which error; never who."""
 
 
+def forget(_: Mapping[int, Mapping[str, object]]) -> None:
+    """Write no answer down."""
+
+
 def exchange(
-    grid: Grid, action: str, questions: Mapping[int, Fields], *, group: str, seconds: float, clock: Clock
+    grid: Grid,
+    action: str,
+    questions: Mapping[int, Fields],
+    *,
+    group: str,
+    seconds: float,
+    clock: Clock,
+    keep: Callable[[Mapping[int, Mapping[str, object]]], None] = forget,
 ) -> Answers:
     """Ask each node its question and gather what they answer within `seconds`.
 
@@ -57,6 +68,7 @@ def exchange(
         group: what Flower's log knows the exchange by; the round's id.
         seconds: when to stop waiting.
         clock: time.
+        keep: writes answers down as they arrive, by node id.
     """
     answers, waiting = Answers(), set[str]()
     messages = [
@@ -67,9 +79,13 @@ def exchange(
     waiting.update(item for item in ids if item)  # the HTTP grid gives None for what the SuperLink refused
     end = clock.now() + seconds
     while waiting and clock.now() < end:
+        arrived = Answers(failures=answers.failures)
         for reply in grid.pull_messages(waiting):
             waiting.discard(reply.metadata.reply_to_message_id)
-            _sort(reply, answers)
+            _sort(reply, arrived)
+        if arrived.fields:
+            keep(arrived.fields)
+            answers.fields.update(arrived.fields)
         if waiting:
             clock.sleep(LOOK_SECONDS)
     if waiting:

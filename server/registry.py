@@ -1,125 +1,42 @@
-"""The operator's database: rounds with their sums, and the immutable, signed versions of priors made from them.
-
-SQLAlchemy Core 2, SQLite by default; another database by changing the URL.
-"""
+"""The operator's registry: rounds with their sums, and the immutable, signed versions of priors made from them."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from datetime import UTC
-from typing import TYPE_CHECKING, Any, Final, Literal
+import json
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from common.errors import ConfigError, PriorError
 from common.prior import Kind, SignedPrior, decode_prior
-from common.privacy.mechanism import Mechanism
-from server.update import RoundSum
+from server.books import COUNTED, Entry, Round, State, basis_fingerprint, to_entry, to_row, to_sum
+from server.database import Database
+from server.journal import Journal, read_journal, write_journal
+from server.tables import OPEN_ROUNDS, PRIORS, ROUNDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Self
 
+    import numpy as np
     from numpy.typing import NDArray
 
-_METADATA: Final = sa.MetaData()
-_ROUNDS: Final = sa.Table(
-    "rounds",
-    _METADATA,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("backbone", sa.String(64), nullable=False),
-    sa.Column("public_basis", sa.String(64), nullable=False),  # SHA-256: sums over different bases never mix
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("exchange", sa.String(16), nullable=False),
-    sa.Column("called", sa.Integer, nullable=False),
-    sa.Column("people", sa.Integer, nullable=False),
-    sa.Column("sum", sa.LargeBinary, nullable=True),
-    sa.Column("clip", sa.Float(53), nullable=False),
-    # The mechanism, so that what the sum cost and how noisy it is can be computed anew.
-    sa.Column("length", sa.Integer, nullable=False),
-    sa.Column("scale", sa.Float(53), nullable=False),
-    sa.Column("share_variance", sa.BigInteger, nullable=False),
-    sa.Column("modulus_bits", sa.Integer, nullable=False),
-    sa.Column("noise_variance", sa.Float(53), nullable=False),
-    sa.Column("prior_version", sa.Integer, nullable=False),
-    sa.Column("started", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("ended", sa.DateTime(timezone=True), nullable=False),
-    sa.Index("rounds_by_prior", "backbone", "kind", "public_basis", "state"),
-)
-_PRIORS: Final = sa.Table(
-    "priors",
-    _METADATA,
-    sa.Column("backbone", sa.String(64), primary_key=True),
-    sa.Column("kind", sa.String(16), primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("payload", sa.LargeBinary, nullable=False),
-    sa.Column("signature", sa.LargeBinary, nullable=False),
-    sa.Column("created", sa.String(40), nullable=False),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Round:
-    """A round that is over, as it goes into the books."""
-
-    round_id: str
-    kind: Kind
-    backbone: str
-    public_basis: NDArray[np.float64]
-    """P, shape (width, dimensions), under which its people were encoded."""
-    state: Literal["done", "aborted"]
-    exchange: str
-    """The latest one that was asked: a round aborted before `train.masked` cost nobody anything."""
-    called: int
-    """Whose signed keys were announced to everybody."""
-    people: int
-    """How many contributions are in the sum."""
-    total: NDArray[np.float64] | None
-    """Their sum; None if the round was aborted."""
-    clip: float
-    mechanism: Mechanism
-    """How contributions were encoded and noised."""
-    noise_variance: float
-    """Of each number of the sum, in units of the sum squared: the noise of all its people."""
-    prior_version: int
-    """The version that was announced; 0 while there was none."""
-    started: datetime
-    ended: datetime
-
-    def __post_init__(self) -> None:
-        if (self.total is None) != (self.state == "aborted"):
-            raise ConfigError(
-                f"round {self.round_id} is {self.state}: a sum belongs to a round that is done, and to no other"
-            )
+    from common.messages import RoundCall
+    from server.update import RoundSum
 
 
 class Registry:
-    """The database behind the two tables.
+    """The database behind the books.
 
-    Rows are only ever added, never changed, but for one thing: a round that is done becomes rejected where no prior
-    could be fitted with its sum, and its sum enters no later fit.
+    A row of them is only ever added, but for what is said about a sum: `reject`, `withhold`, `accept`.
     """
 
     def __init__(self, url: str) -> None:
-        """Open the database at an SQLAlchemy URL, and make the tables if it is empty.
-
-        Raises:
-            ConfigError: the URL is not one that SQLAlchemy understands.
-        """
-        try:
-            self._engine = sa.create_engine(url)
-        except (sa.exc.ArgumentError, ImportError) as error:
-            raise ConfigError(
-                f"registry: {type(error).__name__} for this URL: write one such as sqlite:///state/registry.db"
-            ) from error
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _durable)
-        _METADATA.create_all(self._engine)
+        """Open the database at an SQLAlchemy URL; see `server.database.Database`."""
+        self._database = Database(url)
 
     def __enter__(self) -> Self:
         return self
@@ -131,89 +48,123 @@ class Registry:
 
     def close(self) -> None:
         """Close all connections."""
-        self._engine.dispose()
+        self._database.close()
+
+    def open_round(
+        self, call: RoundCall, nodes: Iterable[int], *, started: datetime, deadline: datetime, shard: str = ""
+    ) -> Journal:
+        """Write down that a round begins, before anybody hears of it."""
+        journal = Journal(
+            self._database, call, nodes=tuple(nodes), started=started, deadline=deadline, shard=shard, holder=1
+        )
+        write_journal(self._database, journal)
+        return journal
+
+    def take_up(self, shard: str = "") -> list[Journal]:
+        """Take over all rounds of this shard that an earlier process left open; it can write to them no more."""
+
+        def work(connection: sa.Connection) -> Sequence[sa.Row[Any]]:
+            mine = OPEN_ROUNDS.c.shard == shard
+            connection.execute(sa.update(OPEN_ROUNDS).where(mine).values(holder=OPEN_ROUNDS.c.holder + 1))
+            return connection.execute(sa.select(OPEN_ROUNDS).where(mine).order_by(OPEN_ROUNDS.c.started)).all()
+
+        return [read_journal(self._database, row) for row in self._database.transact(work)]
+
+    def open_rounds(self) -> list[Journal]:
+        """Show all rounds that are open now, of every shard, without taking them over."""
+        query = sa.select(OPEN_ROUNDS).order_by(OPEN_ROUNDS.c.started)
+        rows = self._database.transact(lambda connection: connection.execute(query).all())
+        return [read_journal(self._database, row) for row in rows]
 
     def record_round(self, done: Round) -> None:
-        """Book a finished round.
+        """Book a round that was never opened here, such as one of a simulation.
 
         Raises:
             ConfigError: a round of this id is in the books already; a sum never counts twice.
         """
-        row = {
-            "id": done.round_id,
-            "kind": done.kind,
-            "backbone": done.backbone,
-            "public_basis": basis_fingerprint(done.public_basis),
-            "state": done.state,
-            "exchange": done.exchange,
-            "called": done.called,
-            "people": done.people,
-            "sum": None if done.total is None else np.ascontiguousarray(done.total, dtype="<f8").tobytes(),
-            "clip": done.clip,
-            "length": done.mechanism.length,
-            "scale": done.mechanism.scale,
-            "share_variance": done.mechanism.share_variance,
-            "modulus_bits": done.mechanism.modulus_bits,
-            "noise_variance": done.noise_variance,
-            "prior_version": done.prior_version,
-            "started": done.started.astimezone(UTC),
-            "ended": done.ended.astimezone(UTC),
-        }
         try:
-            with self._engine.begin() as connection:
-                connection.execute(sa.insert(_ROUNDS), row)
+            self._database.transact(lambda connection: connection.execute(sa.insert(ROUNDS), to_row(done)))
         except IntegrityError:
             raise ConfigError(
                 f"round {done.round_id} is in the registry already: give each round an id of its own"
             ) from None
 
     def sums(self, backbone: str, kind: Kind, public_basis: NDArray[np.float64]) -> list[RoundSum]:
-        """Give the sums of all rounds that are done, oldest first, over this very public basis."""
-        query = (
-            sa.select(_ROUNDS.c.id, _ROUNDS.c.sum, _ROUNDS.c.clip, _ROUNDS.c.people, _ROUNDS.c.noise_variance)
-            .where(
-                _ROUNDS.c.backbone == backbone,
-                _ROUNDS.c.kind == kind,
-                _ROUNDS.c.public_basis == basis_fingerprint(public_basis),
-                _ROUNDS.c.state == "done",
-            )
-            .order_by(_ROUNDS.c.ended, _ROUNDS.c.id)
+        """Give the sums of all rounds that count, oldest first, over this very public basis."""
+        return self._sums(
+            ROUNDS.c.backbone == backbone,
+            ROUNDS.c.kind == kind,
+            ROUNDS.c.public_basis == basis_fingerprint(public_basis),
+            ROUNDS.c.state.in_(COUNTED),
         )
-        with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return [
-            RoundSum(
-                round_id=row.id,
-                total=np.frombuffer(row.sum, dtype="<f8").astype(np.float64),
-                clip=row.clip,
-                people=row.people,
-                noise_variance=row.noise_variance,
-            )
-            for row in rows
-        ]
 
-    def reject_round(self, round_id: str) -> None:
-        """Keep the sum of a round out of all later fits: with it no usable prior could be made.
+    def sums_of(self, round_ids: Iterable[str]) -> list[RoundSum]:
+        """Give the sums of these rounds, whatever became of them, oldest first."""
+        return self._sums(ROUNDS.c.id.in_(list(round_ids)), ROUNDS.c.sum.is_not(None))
+
+    def _sums(self, *conditions: sa.ColumnElement[bool]) -> list[RoundSum]:
+        query = sa.select(ROUNDS).where(*conditions).order_by(ROUNDS.c.ended, ROUNDS.c.id)
+        rows = self._database.transact(lambda connection: connection.execute(query).all())
+        return [to_sum(row) for row in rows]
+
+    def rounds(self, *, backbone: str | None = None, kind: Kind | None = None) -> list[Entry]:
+        """List the books, oldest first."""
+        query = sa.select(ROUNDS).order_by(ROUNDS.c.ended, ROUNDS.c.id)
+        for column, value in ((ROUNDS.c.backbone, backbone), (ROUNDS.c.kind, kind)):
+            query = query if value is None else query.where(column == value)
+        rows = self._database.transact(lambda connection: connection.execute(query).all())
+        return [to_entry(row) for row in rows]
+
+    def reject_round(self, round_id: str, reason: str = "") -> None:
+        """Keep the sum of a round out of all later fits.
+
+        Raises:
+            ConfigError: there is no such round with a sum that was not rejected yet.
+        """
+        self._judge(round_id, ("done", "withheld", "accepted"), "rejected", reason)
+
+    def withhold_round(self, round_id: str, reason: str) -> None:
+        """Keep the sum of a round out of fits until the operator has looked at it.
 
         Raises:
             ConfigError: there is no such round that is done.
         """
-        done = sa.update(_ROUNDS).where(_ROUNDS.c.id == round_id, _ROUNDS.c.state == "done")
-        with self._engine.begin() as connection:
-            changed = connection.execute(done.values(state="rejected")).rowcount
-        if changed != 1:
-            raise ConfigError(f"round {round_id} is not among those that are done: nothing to reject")
+        self._judge(round_id, ("done",), "withheld", reason)
 
-    def publish(self, signed: SignedPrior) -> None:
+    def accept_round(self, round_id: str) -> None:
+        """Let the sum of a round into fits that was kept out of them; why it was kept out stays on record.
+
+        Raises:
+            ConfigError: there is no such round that is withheld or rejected.
+        """
+        self._judge(round_id, ("withheld", "rejected"), "accepted", None)
+
+    def _judge(self, round_id: str, before: Sequence[State], after: State, reason: str | None) -> None:
+        values = {"state": after} if reason is None else {"state": after, "reason": reason}
+        here = ROUNDS.c.id == round_id
+
+        def work(connection: sa.Connection) -> str | None:
+            changed = sa.update(ROUNDS).where(here, ROUNDS.c.state.in_(before)).values(values)
+            if connection.execute(changed).rowcount == 1:
+                return None
+            return connection.execute(sa.select(ROUNDS.c.state).where(here)).scalar() or "unknown"
+
+        if found := self._database.transact(work):
+            wanted = " or ".join(before)
+            message = f"round {round_id} is {found}, not {wanted}: nothing to mark as {after}, see `rounds list`"
+            raise ConfigError(message)
+
+    def publish(self, signed: SignedPrior, fit: Mapping[str, str | int] | None = None) -> None:
         """Add the next version of a prior; versions follow one another and never change.
+
+        Args:
+            signed: the version.
+            fit: with what settings it was made, so that it can be made again.
 
         Raises:
             PriorError: it is no prior, or its number is not the one after the latest.
         """
         prior = decode_prior(signed.payload)
-        latest = sa.select(sa.func.max(_PRIORS.c.version)).where(
-            _PRIORS.c.backbone == prior.backbone, _PRIORS.c.kind == prior.kind
-        )
         row = {
             "backbone": prior.backbone,
             "kind": prior.kind,
@@ -221,15 +172,23 @@ class Registry:
             "payload": signed.payload,
             "signature": signed.signature,
             "created": prior.created,
+            "fit": json.dumps(dict(fit or {}), sort_keys=True),
         }
+        attempts = 0
+
+        def work(connection: sa.Connection) -> None:
+            nonlocal attempts
+            attempts += 1
+            latest = connection.execute(_latest(prior.backbone, prior.kind)).first()
+            if attempts > 1 and latest is not None and latest.payload == signed.payload:
+                return  # an earlier attempt was committed without our hearing of it
+            expected = latest.version + 1 if latest else 1
+            if prior.version != expected:
+                raise PriorError(f"{prior.kind} prior has version {prior.version}, expected {expected}: make it anew")
+            connection.execute(sa.insert(PRIORS), row)
+
         try:
-            with self._engine.begin() as connection:
-                expected = (connection.execute(latest).scalar() or 0) + 1
-                if prior.version != expected:
-                    raise PriorError(
-                        f"{prior.kind} prior has version {prior.version}, expected {expected}: make it anew"
-                    )
-                connection.execute(sa.insert(_PRIORS), row)
+            self._database.transact(work)
         except IntegrityError:  # another process published between the two statements
             raise PriorError(
                 f"{prior.kind} prior of version {prior.version} exists already: make the next one"
@@ -237,25 +196,28 @@ class Registry:
 
     def latest(self, backbone: str, kind: Kind) -> SignedPrior | None:
         """Give the newest version; None if there is none yet."""
-        query = (
-            sa.select(_PRIORS.c.payload, _PRIORS.c.signature)
-            .where(_PRIORS.c.backbone == backbone, _PRIORS.c.kind == kind)
-            .order_by(_PRIORS.c.version.desc())
-            .limit(1)
-        )
-        with self._engine.connect() as connection:
-            row = connection.execute(query).first()
+        row = self._database.transact(lambda connection: connection.execute(_latest(backbone, kind)).first())
         return None if row is None else SignedPrior(payload=row.payload, signature=row.signature)
 
+    def versions(self, backbone: str | None = None, kind: Kind | None = None) -> list[SignedPrior]:
+        """Give all versions, by backbone and kind, the first ones first."""
+        query = sa.select(PRIORS.c.payload, PRIORS.c.signature)
+        query = query.order_by(PRIORS.c.backbone, PRIORS.c.kind, PRIORS.c.version)
+        for column, value in ((PRIORS.c.backbone, backbone), (PRIORS.c.kind, kind)):
+            query = query if value is None else query.where(column == value)
+        rows = self._database.transact(lambda connection: connection.execute(query).all())
+        return [SignedPrior(payload=row.payload, signature=row.signature) for row in rows]
 
-def basis_fingerprint(public_basis: NDArray[np.float64]) -> str:
-    """Give the SHA-256 (hex) of a public basis: its shape and its numbers as little-endian float64."""
-    numbers = np.ascontiguousarray(public_basis, dtype="<f8")
-    return hashlib.sha256(repr(numbers.shape).encode() + numbers.tobytes()).hexdigest()
+    def fit_of(self, backbone: str, kind: Kind, version: int) -> dict[str, str | int]:
+        """Give the settings that a version was made with; none for versions of milestone 1."""
+        query = sa.select(PRIORS.c.fit).where(
+            PRIORS.c.backbone == backbone, PRIORS.c.kind == kind, PRIORS.c.version == version
+        )
+        found = self._database.transact(lambda connection: connection.execute(query).scalar())
+        settings: dict[str, str | int] = json.loads(found or "{}")
+        return settings
 
 
-def _durable(connection: Any, _record: Any) -> None:  # noqa: ANN401 -- the driver's own, untyped connection
-    """Make SQLite keep what it confirmed through a power cut, and let readers in while it writes."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA busy_timeout=10000")
+def _latest(backbone: str, kind: Kind) -> sa.Select[Any]:
+    query = sa.select(PRIORS.c.version, PRIORS.c.payload, PRIORS.c.signature)
+    return query.where(PRIORS.c.backbone == backbone, PRIORS.c.kind == kind).order_by(PRIORS.c.version.desc()).limit(1)

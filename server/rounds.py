@@ -2,9 +2,10 @@
 
     query.ready   until enough are  ->  `server.sums`  ->  registry  ->  next prior  ->  query.prior
 
-What must survive is in the registry before the next step begins: a sum before a prior is made of it, a prior before
-it is announced. What a process remembers between rounds (who is ready, who holds the prior) it can ask again; a round
-that a crash cut short is gone, and whoever gave a masked vector to it has spent it.
+What must survive is in the registry before the next step begins: a round before it is announced, each reply before the
+next exchange is built on it (`server.journal`), a sum before a prior is made of it, a prior before it is announced.
+What a process remembers between rounds (who is ready, who holds the prior) it can ask again. After a crash the next
+process goes on with the round; whoever's answer was on its way has dropped out, and if too many have, the round ends.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import logging
 import math
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
 from common.crowd import colluders
-from common.errors import ConfigError, PriorError, ProtocolError
+from common.errors import AbortedRoundError, ConfigError, PriorError, ProtocolError
 from common.messages import (
     PriorNotice,
     PriorReply,
@@ -32,15 +33,17 @@ from common.messages import (
     pack_basis,
     rules_of,
     to_fields,
+    unpack_basis,
 )
-from common.prior import Kind, Prior, check_public_basis, decode_prior, sign_prior
+from common.prior import Kind, Prior, check_public_basis, decode_prior
 from common.privacy import Mechanism, noise_variance, plan
 from common.statistics import block_length
+from server.books import Round
 from server.exchange import Answers, Clock, exchange
-from server.registry import Registry, Round
+from server.publication import Fit, Publisher, latest
+from server.registry import Registry
 from server.settings import MOST_PEOPLE
 from server.sums import secure_sum
-from server.update import next_prior
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,12 +54,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from common.messages import Fields
+    from common.secagg.rules import Rules
+    from server.journal import Journal
     from server.settings import RunSettings
     from server.sums import Progress
 
 TOLERANCE: Final = 0.25
 """Of those who were ready, so many may be lost before their vectors are in the sum. The others' noise makes up for
 theirs, so that more tolerance costs more noise; a quarter is what a round of a dozen people on a bad day loses."""
+
+EXCHANGES: Final = 5
+"""Of a secure sum: a round's deadline is so many times an exchange's."""
 
 REST: Final = 4.0
 """After a look, rest so many times as long as it took: asking many people, or on a busy machine, must not cost those
@@ -114,6 +122,17 @@ class Rounds:
         self._grid, self._settings, self._registry, self._key = grid, settings, registry, key
         self._clock, self._wall = clock, wall
         self._basis = load_basis(settings.public_basis)
+        self._publisher = Publisher(
+            registry,
+            key,
+            backbone=settings.backbone,
+            public_basis=self._basis,
+            fit=Fit(
+                minimum_people=settings.minimum_people,
+                max_directions=settings.max_directions,
+                cohorts=settings.cohorts,
+            ),
+        )
         self._standing = {kind: Standing(last=clock.now()) for kind in settings.kinds}
         for kind in settings.kinds:
             prior = self._prior(kind)
@@ -125,8 +144,10 @@ class Rounds:
         """Hold rounds until each kind has had its share, or nothing happens for longer than the patience."""
         if self._settings.unprotected_simulation:
             _LOG.warning("UNPROTECTED SIMULATION: sums carry no noise, so this run protects nobody")
-        for kind in self._standing:
-            self._catch_up(kind)
+        for journal in self._registry.take_up(self._settings.shard):
+            self.go_on(journal)
+        for kind in self._standing:  # sums that were booked just before an earlier process ended
+            self._publish(kind)
         while open_kinds := [kind for kind in self._standing if self._standing[kind].rounds < self._settings.rounds]:
             began = self._clock.now()
             for kind in open_kinds:
@@ -153,22 +174,59 @@ class Rounds:
         """Hold one round with these nodes; give the prior made of it, if there is one."""
         called, started = list(nodes), self._wall()
         call = self._call(kind, len(called))
-        rules = rules_of(call, self._key.public_key().public_bytes_raw())
+        deadline = started + timedelta(seconds=EXCHANGES * self._settings.deadline_seconds)
+        journal = self._registry.open_round(
+            call, called, started=started, deadline=deadline, shard=self._settings.shard
+        )
+        return self._conduct(journal)
 
-        def ask(action: str, questions: Mapping[int, Fields]) -> Answers:
-            return self._exchange(action, questions, call.round_id)
+    def go_on(self, journal: Journal) -> Prior | None:
+        """Go on with a round that an earlier process left, or end it where its time is over or its terms changed."""
+        _LOG.info("%s round %s goes on after an interruption", journal.call.kind, journal.call.round_id)
+        return self._conduct(journal)
 
-        done = secure_sum(ask, call, rules, called)
-        self._book(call, done, started)
-        standing, opened = self._standing[kind], done.total is not None
-        standing.ready = set()
-        if opened:
-            standing.rounds, standing.last = standing.rounds + 1, self._clock.now()
-        else:
-            standing.again = self._clock.now() + self._settings.deadline_seconds
+    def _conduct(self, journal: Journal) -> Prior | None:
+        """Hold what is left of a round, book it, and make the next version."""
+        call = journal.call
+        done = secure_sum(partial(self._ask_in, journal), call, self._rules(call), journal.nodes)
+        self._book(journal, done)
+        opened = done.total is not None
+        if standing := self._standing.get(call.kind):
+            standing.ready = set()
+            if opened:
+                standing.rounds, standing.last = standing.rounds + 1, self._clock.now()
+            else:
+                standing.again = self._clock.now() + self._settings.deadline_seconds
         told = f"{done.people} people" if opened else f"no sum ({done.reason})"
-        _LOG.info("%s round %s: %s, %s", kind, call.round_id, told, dict(done.failures))
-        return self._publish(kind, call.round_id) if opened else None
+        _LOG.info("%s round %s: %s, %s", call.kind, call.round_id, told, dict(done.failures))
+        return self._publish(call.kind) if opened else None
+
+    def _rules(self, call: RoundCall) -> Rules:
+        return rules_of(call, self._key.public_key().public_bytes_raw())
+
+    def _ask_in(self, journal: Journal, action: str, questions: Mapping[int, Fields]) -> Answers:
+        """Hold an exchange of a round, or what is left of it; an exchange that is over is only read again."""
+        kept, failures = journal.replies(action), journal.failures(action)
+        if failures is not None:
+            return Answers(fields={node: kept[node] for node in questions if node in kept}, failures=failures)
+        left = (journal.deadline - self._wall()).total_seconds()
+        if left <= 0 or journal.call.backbone != self._settings.backbone:
+            why = "its deadline passed" if left <= 0 else "the server has another backbone now"
+            raise AbortedRoundError(f"{why} before {action} was over: call another round")
+        asked = {node: fields for node, fields in questions.items() if node not in kept}
+        seconds = min(self._settings.deadline_seconds, left)
+        answers = exchange(
+            self._grid,
+            action,
+            asked,
+            group=journal.call.round_id,
+            seconds=seconds,
+            clock=self._clock,
+            keep=partial(journal.keep, action),
+        )
+        answers.fields.update({node: kept[node] for node in questions if node in kept})
+        journal.finish(action, answers.failures)
+        return answers
 
     def announce(self, kind: Kind, nodes: Iterable[int]) -> None:
         """Send the latest prior to those of the nodes that have not answered to it yet."""
@@ -218,15 +276,16 @@ class Rounds:
             modulus_bits=mechanism.modulus_bits,
         )
 
-    def _book(self, call: RoundCall, done: Progress, started: datetime) -> None:
-        """Write a round down, also one whose sum was never opened."""
-        mechanism = call.mechanism()
-        self._registry.record_round(
+    def _book(self, journal: Journal, done: Progress) -> None:
+        """Write a round down, also one whose sum was never opened; with that its state is gone."""
+        call, mechanism = journal.call, journal.call.mechanism()
+        basis = unpack_basis(call.public_basis, width=len(self._basis)) if call.public_basis else self._basis
+        journal.close(
             Round(
                 round_id=call.round_id,
                 kind=call.kind,
                 backbone=call.backbone,
-                public_basis=self._basis,
+                public_basis=basis,
                 state="aborted" if done.total is None else "done",
                 exchange=done.exchange,
                 called=done.called,
@@ -236,46 +295,24 @@ class Rounds:
                 mechanism=mechanism,
                 noise_variance=noise_variance(mechanism, done.people),
                 prior_version=call.prior_version,
-                started=started,
+                started=journal.started,
                 ended=self._wall(),
+                shard=journal.shard,
+                reason=done.reason,
+                dropouts=done.failures,
             )
         )
 
-    def _catch_up(self, kind: Kind) -> None:
-        """Make the prior of a sum that was booked just before an earlier process ended."""
-        prior = self._prior(kind)
-        sums = self._registry.sums(self._settings.backbone, kind, self._basis)
-        if sums and (prior is None or sums[-1].round_id not in prior.rounds):
-            self._publish(kind, sums[-1].round_id)
-
-    def _publish(self, kind: Kind, newest: str) -> Prior | None:
-        """Make, sign and store the next version; where none can be made, the newest sum enters no later fit."""
-        settings = self._settings
-        try:
-            prior = next_prior(
-                self._prior(kind),
-                self._registry.sums(settings.backbone, kind, self._basis),
-                backbone=settings.backbone,
-                kind=kind,
-                public_basis=self._basis,
-                minimum_people=settings.minimum_people,
-                max_directions=settings.max_directions,
-                cohorts=settings.cohorts,
-                created=self._wall().isoformat(timespec="seconds"),
-            )
-        except PriorError:
-            _LOG.exception("%s: no usable prior with round %s, the last good one stays", kind, newest)
-            self._registry.reject_round(newest)
-            return None
+    def _publish(self, kind: Kind) -> Prior | None:
+        """Make, sign and store the next version, if the sums that no version has yet allow it."""
+        prior = self._publisher.advance(kind, self._wall().isoformat(timespec="seconds"))
         if prior is not None:
-            self._registry.publish(sign_prior(prior, self._key))
             self._standing[kind].told = set()
             _LOG.info("%s prior: version %d of %d people", kind, prior.version, prior.people)
         return prior
 
     def _prior(self, kind: Kind) -> Prior | None:
-        signed = self._registry.latest(self._settings.backbone, kind)
-        return decode_prior(signed.payload) if signed else None
+        return latest(self._registry, self._settings.backbone, kind)
 
     def _is_over(self, kind: Kind) -> bool:
         """Tell whether this kind has waited for its wave longer than the patience."""

@@ -35,6 +35,9 @@ class RunSettings:
     """An .npy file: P, shape (width, dimensions), orthonormal columns."""
     registry: str = ""
     """SQLAlchemy URL; empty for SQLite in the state folder."""
+    shard: str = ""
+    """Which of several SuperLinks that share one registry this is; rounds that a crash left open belong to one shard.
+    Let one server app run for each."""
     kinds: tuple[Kind, ...] = ("object", "style")
     rounds: int = 3
     """Rounds of each kind; the run ends when all are done."""

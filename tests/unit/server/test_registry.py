@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import ConfigError, PriorError
 from common.prior import Cohort, Prior, SignedPrior, open_prior, sign_prior
 from common.privacy import Mechanism
-from server.registry import Registry, Round, basis_fingerprint
+from server.books import Round, basis_fingerprint
+from server.registry import Registry
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 BACKBONE = "ab" * 32
@@ -20,9 +22,14 @@ NOON = datetime(2025, 1, 31, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def registry(tmp_path):
-    with Registry(f"sqlite:///{tmp_path / 'registry.db'}") as opened:
+def registry(database_url):
+    with Registry(database_url) as opened:
         yield opened
+
+
+def rows(registry, query):
+    with registry._database._engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
 
 
 def a_round(name="r1", **changes):
@@ -98,9 +105,8 @@ def test_a_rejected_round_stays_in_the_books_and_out_of_the_sums(registry):
     assert [found.round_id for found in registry.sums(BACKBONE, "object", BASIS)] == ["good"]
     with pytest.raises(ConfigError, match="in the registry already"):
         registry.record_round(a_round("bad"))
-    with registry._engine.connect() as connection:
-        rows = connection.exec_driver_sql("SELECT id, state, sum IS NULL FROM rounds ORDER BY id").all()
-    assert [tuple(row) for row in rows] == [("bad", "rejected", 0), ("good", "done", 0)]
+    found = rows(registry, "SELECT id, state, sum IS NULL FROM rounds ORDER BY id")
+    assert found == [("bad", "rejected", False), ("good", "done", False)]
 
 
 @pytest.mark.parametrize("name", ["nobody", "aborted", "rejected"])
@@ -108,7 +114,7 @@ def test_only_a_round_that_is_done_can_be_rejected(registry, name):
     registry.record_round(a_round("aborted", state="aborted", total=None, people=0))
     registry.record_round(a_round("rejected"))
     registry.reject_round("rejected")
-    with pytest.raises(ConfigError, match="nothing to reject"):
+    with pytest.raises(ConfigError, match="nothing to mark as rejected"):
         registry.reject_round(name)
 
 
@@ -141,9 +147,8 @@ def test_what_is_no_prior_is_not_published(registry):
         registry.publish(SignedPrior(payload=b"nothing", signature=bytes(64)))
 
 
-def test_a_second_process_finds_what_the_first_one_wrote(tmp_path):
-    url = f"sqlite:///{tmp_path / 'registry.db'}"
-    with Registry(url) as first, Registry(url) as second:
+def test_a_second_process_finds_what_the_first_one_wrote(database_url):
+    with Registry(database_url) as first, Registry(database_url) as second:
         first.record_round(a_round())
         first.publish(signed())
         assert len(second.sums(BACKBONE, "object", BASIS)) == 1
@@ -152,14 +157,70 @@ def test_a_second_process_finds_what_the_first_one_wrote(tmp_path):
             second.publish(signed())
 
 
-def test_the_file_is_kept_through_a_power_cut(registry, tmp_path):
+def test_the_file_is_kept_through_a_power_cut(tmp_path):
     """WAL and synchronous=FULL: what was confirmed is on the disk."""
-    with registry._engine.connect() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
-    plain = sqlite3.connect(tmp_path / "registry.db")
-    assert plain.execute("SELECT count(*) FROM rounds").fetchone() == (0,)
-    plain.close()
+    with Registry(f"sqlite:///{tmp_path / 'registry.db'}") as registry:
+        assert rows(registry, "PRAGMA journal_mode") == [("wal",)]
+        assert rows(registry, "PRAGMA synchronous") == [(2,)]
+        plain = sqlite3.connect(tmp_path / "registry.db")
+        assert plain.execute("SELECT count(*) FROM rounds").fetchone() == (0,)
+        plain.close()
+
+
+CHANGES = {
+    "another payload": "UPDATE priors SET payload = signature",
+    "another number": "UPDATE priors SET version = 7",
+    "no prior": "DELETE FROM priors",
+    "another sum": "UPDATE rounds SET sum = NULL",
+    "other people": "UPDATE rounds SET people = people + 1",
+    "another noise": "UPDATE rounds SET noise_variance = 0",
+    "no round": "DELETE FROM rounds",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_the_database_itself_refuses_to_change_a_prior_or_a_sum(registry, change):
+    registry.record_round(a_round())
+    registry.publish(signed())
+    with pytest.raises(sa.exc.IntegrityError, match="immutable"), registry._database._engine.begin() as connection:
+        connection.execute(sa.text(change))
+    (found,) = registry.sums(BACKBONE, "object", BASIS)
+    np.testing.assert_array_equal(found.total, a_round().total)
+    assert registry.latest(BACKBONE, "object") == signed()
+
+
+def test_what_is_said_about_a_sum_may_change_and_why_stays(registry):
+    registry.record_round(a_round())
+    registry.withhold_round("r1", "9 people sent the same")
+    assert registry.sums(BACKBONE, "object", BASIS) == []
+    registry.accept_round("r1")
+    assert len(registry.sums(BACKBONE, "object", BASIS)) == 1
+    (entry,) = registry.rounds()
+    assert (entry.state, entry.reason) == ("accepted", "9 people sent the same")
+    registry.reject_round("r1", "after all")
+    assert registry.sums(BACKBONE, "object", BASIS) == []
+    assert [item.round_id for item in registry.sums_of(["r1"])] == ["r1"]
+
+
+def test_the_books_give_back_what_was_booked(registry):
+    done = a_round(reason="why", dropouts={"train.keys silent": 2}, shard="north", mechanism=Mechanism(
+        length=6, scale=64.5, share_variance=2**62, modulus_bits=32))  # fmt: skip
+    registry.record_round(done)
+    registry.record_round(a_round("r2", kind="style"))
+    (entry,) = registry.rounds(backbone=BACKBONE, kind="object")
+    for name in ("round_id", "kind", "state", "reason", "exchange", "called", "people", "mechanism", "noise_variance",
+                 "started", "ended", "shard", "dropouts"):  # fmt: skip
+        assert getattr(entry, name) == getattr(done, name), name
+
+
+def test_versions_and_their_settings_come_back(registry):
+    registry.publish(signed(1), {"cohorts": 2})
+    registry.publish(signed(2))
+    registry.publish(signed(1, kind="style"))
+    assert registry.versions(BACKBONE, "object") == [signed(1), signed(2)]
+    assert len(registry.versions()) == 3
+    assert registry.fit_of(BACKBONE, "object", 1) == {"cohorts": 2}
+    assert registry.fit_of(BACKBONE, "object", 2) == {}
 
 
 def test_a_url_nobody_understands_is_a_matter_of_configuration():

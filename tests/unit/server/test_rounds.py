@@ -1,134 +1,19 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import Error, Message
 
 from common.errors import ConfigError, PriorError
-from common.messages import RoundCall, from_fields, rules_of
-from common.mixture import responsibilities
 from common.prior import open_prior
-from common.privacy import Randomness, central, decode, draw_share, encode, epsilon, noise_variance, reduce
-from common.secagg import client
-from common.secagg.transcript import digest_roster
-from common.statistics import blocks
-from server.exchange import Clock
-from server.registry import Registry
+from common.privacy import central, decode, epsilon, noise_variance, reduce
 from server.rounds import Rounds, load_basis
-from server.settings import RunSettings
+from simulations.bare import BACKBONE, DIMENSIONS, KEY, WIDTH, Device, FakeTime, crowd
 from simulations.memory import MemoryGrid
-from simulations.secagg import enrol
-
-WIDTH, DIMENSIONS, CLIP = 12, 3, 2.0
-BACKBONE = "ab" * 32
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-
-
-class FakeTime:
-    """Seconds that pass only when somebody sleeps."""
-
-    def __init__(self):
-        self.seconds = 0.0
-        self.naps = []
-
-    def sleep(self, seconds):
-        self.naps.append(seconds)
-        self.seconds += seconds
-        assert self.seconds < 1e5, "waits for ever"
-
-    @property
-    def clock(self):
-        return Clock(now=lambda: self.seconds, sleep=self.sleep)
-
-    def wall(self):
-        return datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-
-class Person:
-    """Contributes its x once, for as long as it is awake; keeps what it was asked. The protocol's own client inside."""
-
-    def __init__(self, x, *, awake=True):
-        self.x, self.awake, self.given, self.heard, self.sent = np.asarray(x, float), awake, False, [], None
-        self.identity, self.state, self.call = enrol(KEY, os.urandom(32)), None, None
-
-    def __call__(self, message):
-        fields = dict(message.content["fields"])
-        action = message.metadata.message_type
-        self.heard.append((action, fields))
-        answer = getattr(self, action.split(".")[1])(fields)
-        return answer if answer is None or isinstance(answer, Message) else reply(message, answer)
-
-    def ready(self, _):
-        return {"ready": self.awake and not self.given}
-
-    def prior(self, _):
-        return {"stored": True}
-
-    def keys(self, fields):
-        self.call = from_fields(RoundCall, fields)
-        rules = rules_of(self.call, KEY.public_key().public_bytes_raw())
-        return self.advance(client.advertise(rules, self.identity, os.urandom))
-
-    def shares(self, fields):
-        return self.advance(client.share(self.state, fields["request"], os.urandom))
-
-    def integers(self):
-        mechanism, randomness = self.call.mechanism(), Randomness()
-        seed = digest_roster(self.state.advertised.rules, self.state.roster)
-        vector = blocks(self.x, responsibilities(self.x, ()), CLIP)
-        encoded = encode(vector, mechanism, seed=seed, randomness=randomness)
-        return reduce(encoded + draw_share(mechanism, randomness), mechanism)
-
-    def masked(self, fields):
-        self.given = True
-        self.sent = self.integers()
-        return self.advance(client.mask(self.state, fields["request"], self.sent))
-
-    def confirm(self, fields):
-        return self.advance(client.confirm(self.state, fields["request"]))
-
-    def unmask(self, fields):
-        return self.advance(client.unmask(self.state, fields["request"]))
-
-    def advance(self, step):
-        self.state, data = step
-        return {"reply": data}
-
-
-def reply(message, fields):
-    return Message(RecordDict({"fields": ConfigRecord(fields)}), reply_to=message)
-
-
-@pytest.fixture
-def settings(tmp_path):
-    np.save(tmp_path / "basis.npy", np.linalg.qr(np.random.default_rng(0).standard_normal((WIDTH, DIMENSIONS)))[0])
-    return RunSettings(
-        state_folder=tmp_path,
-        backbone=BACKBONE,
-        public_basis=tmp_path / "basis.npy",
-        kinds=("object",),
-        rounds=1,
-        minimum_people=3,
-        unprotected_simulation=True,
-        clip=CLIP,
-        cohorts=1,
-        poll_seconds=5.0,
-        deadline_seconds=10.0,
-        patience_seconds=60.0,
-    )
-
-
-@pytest.fixture
-def registry(settings):
-    with Registry(settings.registry_url) as registry:
-        yield registry
 
 
 def rounds(people, settings, registry, time=None):
@@ -143,13 +28,9 @@ def published(registry):
 
 
 def books(registry):
-    with registry._engine.connect() as connection:
+    with registry._database._engine.connect() as connection:
         columns = "state, exchange, called, people, sum IS NULL"
         return connection.execute(sa.text(f"SELECT {columns} FROM rounds ORDER BY ended")).all()  # noqa: S608 - ours
-
-
-def crowd(count, seed=1):
-    return [Person(x) for x in np.random.default_rng(seed).uniform(-0.5, 0.5, (count, DIMENSIONS))]
 
 
 def test_the_mean_of_the_prior_is_the_plain_mean(settings, registry):
@@ -161,7 +42,7 @@ def test_the_mean_of_the_prior_is_the_plain_mean(settings, registry):
 
 
 def test_everybody_hears_of_the_prior_even_those_who_gave_nothing(settings, registry):
-    asleep = Person(np.zeros(DIMENSIONS), awake=False)
+    asleep = Device(np.zeros(DIMENSIONS), awake=False)
     people = [*crowd(3), asleep]
     rounds(people, settings, registry).run()
     for person in people:
@@ -180,7 +61,7 @@ def test_a_newcomer_hears_of_the_prior_that_is_there(settings, registry):
 
 def test_nobody_hears_the_same_prior_twice(settings, registry):
     rounds(crowd(3), settings, registry).run()
-    idle = Person(np.zeros(DIMENSIONS), awake=False)
+    idle = Device(np.zeros(DIMENSIONS), awake=False)
     run = rounds([idle], settings, registry)
     run.look("object")
     run.look("object")
@@ -199,7 +80,7 @@ def test_the_second_round_builds_on_the_first(settings, registry):
     assert (call["prior_version"], call["public_basis"]) == (1, b"")
 
 
-class Hostile(Person):
+class Hostile(Device):
     """Honest up to one exchange, where it says something else."""
 
     def __init__(self, exchange, answer):
@@ -242,13 +123,13 @@ def test_a_hostile_reply_is_dropped_and_counted_and_harms_nobody_else(settings, 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_an_error_and_silence_are_dropouts_and_an_errors_text_is_not_logged(settings, registry, log, exchange):
-    class Failing(Person):
+    class Failing(Device):
         def __call__(self, message):
             if message.metadata.message_type != f"train.{exchange}":
                 return super().__call__(message)
             return Message(Error(code=2, reason="ValueError: the token is 0.123"), reply_to=message)
 
-    class Silent(Person):
+    class Silent(Device):
         def __call__(self, message):
             return None if message.metadata.message_type == f"train.{exchange}" else super().__call__(message)
 
@@ -306,7 +187,7 @@ def test_a_sum_of_which_no_prior_can_be_made_is_rejected_and_enters_no_later_fit
         raise PriorError("out of bounds")
 
     with monkeypatch.context() as patched:
-        patched.setattr("server.rounds.next_prior", refuse)
+        patched.setattr("server.publication.next_prior", refuse)
         rounds(crowd(3), settings, registry).run()
     assert published(registry) is None
     people = crowd(4, seed=2)
@@ -322,7 +203,7 @@ def test_a_sum_that_was_booked_just_before_a_crash_becomes_a_prior_at_the_next_s
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("server.rounds.next_prior", crash)
+        patched.setattr("server.publication.next_prior", crash)
         with pytest.raises(KeyboardInterrupt):
             rounds(crowd(3), settings, registry).run()
     assert published(registry) is None
@@ -379,7 +260,7 @@ def test_a_run_in_which_nothing_happens_ends(settings, registry):
 def test_kinds_go_their_own_ways(settings, registry):
     people = crowd(4)
     run = rounds(people, replace(settings, kinds=("object", "style")), registry)
-    run.run()  # `Person` gives once, to whichever kind asks first
+    run.run()  # `Device` gives once, to whichever kind asks first
     assert published(registry).people == 4
     assert registry.latest(BACKBONE, "style") is None
 
@@ -401,7 +282,7 @@ def test_an_unusable_basis_is_refused(tmp_path, found):
 
 
 def test_a_look_that_takes_long_is_followed_by_a_longer_rest(settings, registry):
-    class Slow(Person):
+    class Slow(Device):
         def __call__(self, message):
             time.seconds += 2.0
             return super().__call__(message)

@@ -1,0 +1,1 @@
+"""One module for each revision; their order stands in `down_revision`."""
