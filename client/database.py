@@ -5,10 +5,12 @@ transaction and closes it. `synchronous=EXTRA` syncs the folder too once the jou
 from is still there after a power cut, which "booked before it leaves" depends on. A rollback journal, because a
 write-ahead log, made and removed at each opening, makes reading five times slower and writing no faster.
 `secure_delete` overwrites what is deleted, a forgotten token or a round's mask keys, instead of only unlinking it.
+What is private is sealed besides (`client.sealing`); names, numbers, priors and the ledger are not.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -23,12 +25,21 @@ if TYPE_CHECKING:
 FILE: Final = "vault.sqlite"
 _BUSY_SECONDS: Final = 30.0
 """How long a call waits for another process's transaction; each lasts milliseconds."""
-_VERSION: Final = 2
+_VERSION: Final = 3
 _SCHEMA: Final = (
+    # How the key that seals all below is itself protected: `client.sealing`. No secret, but nothing opens without it.
+    "CREATE TABLE sealing (id INTEGER PRIMARY KEY CHECK (id = 1), record TEXT NOT NULL)",
+    # Anchor and token are sealed.
     """CREATE TABLE concepts (
          id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
          class_word TEXT NOT NULL, backbone TEXT NOT NULL, anchor BLOB NOT NULL, token BLOB NOT NULL,
          loss REAL NOT NULL, forwards INTEGER NOT NULL, created TEXT NOT NULL)""",
+    # What a watched folder held when it was last learned, or tried: sealed.
+    "CREATE TABLE lessons (name TEXT PRIMARY KEY, facts BLOB NOT NULL)",
+    # What the model drew for a token on its way; both sealed, the picture once it is drawn.
+    """CREATE TABLE samples (
+         name TEXT NOT NULL, forwards INTEGER NOT NULL, token BLOB NOT NULL, picture BLOB,
+         PRIMARY KEY (name, forwards))""",
     # No name and no token here: a row outlives the concept, as the evidence of what was given.
     """CREATE TABLE contributions (
          concept INTEGER PRIMARY KEY, round TEXT NOT NULL UNIQUE, prior_version INTEGER NOT NULL,
@@ -37,12 +48,12 @@ _SCHEMA: Final = (
          backbone TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL, payload BLOB NOT NULL,
          signature BLOB NOT NULL, PRIMARY KEY (backbone, kind))""",
     "CREATE TABLE backbones (fingerprint TEXT PRIMARY KEY, width INTEGER NOT NULL)",
-    # One row at most. The operator's key and our own are chosen once; a certificate may be renewed.
+    # One row at most, `private` sealed. The operator's key and our own are chosen once; a certificate may be renewed.
     """CREATE TABLE enrolment (
          id INTEGER PRIMARY KEY CHECK (id = 1), operator BLOB NOT NULL, private BLOB NOT NULL, certificate BLOB)""",
     """CREATE TRIGGER keys_are_chosen_once BEFORE UPDATE OF operator, private ON enrolment
          BEGIN SELECT RAISE(ABORT, 'keys are chosen once'); END""",
-    # `state` holds secrets while a round runs, and nothing afterwards; the row stays, so that no round comes again.
+    # `state` holds secrets, sealed, while a round runs, then nothing; the row stays, so that no round comes again.
     """CREATE TABLE rounds (
          id TEXT PRIMARY KEY, context BLOB NOT NULL, call TEXT NOT NULL, step TEXT NOT NULL, state BLOB,
          begun TEXT NOT NULL)""",
@@ -72,7 +83,7 @@ class Database:
         self._path = folder / FILE
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path.touch(mode=0o600)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             message = f"cannot write to {folder} ({error.strerror}): choose another state folder"
             raise VaultError(message) from error
@@ -90,8 +101,19 @@ class Database:
                 connection.execute(f"BEGIN {mode}")
                 yield connection
         except sqlite3.Error as error:
-            message = f"the vault {self._path} cannot be used ({error}): restore it from a backup or move it away"
-            raise VaultError(message) from error
+            raise VaultError(self._told(error)) from error
+
+    def _told(self, error: sqlite3.Error) -> str:
+        """Say what is wrong and what to do; a transaction that failed changed nothing."""
+        code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+        why = {
+            sqlite3.SQLITE_FULL: "the disk is full: make room and try again, what was kept before is intact",
+            sqlite3.SQLITE_IOERR: "the disk took no more: make room or mend it, what was kept before is intact",
+            sqlite3.SQLITE_READONLY: "it may not be written: allow that, or choose another --home",
+            sqlite3.SQLITE_CANTOPEN: "its folder may not be written: allow that, or choose another --home",
+            sqlite3.SQLITE_BUSY: "another program keeps it busy: wait until that is done, then try again",
+        }.get(code, "restore it from a backup or move it away")
+        return f"the vault {self._path} cannot be used ({error}): {why}"
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)

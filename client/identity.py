@@ -6,11 +6,12 @@ holds the operator's key itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from client.database import FILE, Database
+from client.sealing import seal_of
 from common.enrolment import request
 from common.errors import VaultError
 from common.secagg.identity import Identity, check_certificate
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_LABEL: Final = "enrolment/private"
+
+
 class _Row(NamedTuple):
     operator: bytes
     private: bytes
+    """Sealed."""
     certificate: bytes | None
 
 
@@ -33,9 +38,11 @@ def request_enrolment(folder: Path, operator: Ed25519PublicKey) -> bytes:
     """
     asked = operator.public_bytes_raw()
     with Database(folder).transaction() as rows:
-        fresh = Ed25519PrivateKey.generate().private_bytes_raw()
+        seal = seal_of(rows)
+        fresh = seal.seal(Ed25519PrivateKey.generate().private_bytes_raw(), _LABEL)
         rows.execute("INSERT OR IGNORE INTO enrolment VALUES (1, ?, ?, NULL)", (asked, fresh))
-        pinned, private = rows.execute("SELECT operator, private FROM enrolment").fetchone()
+        pinned, kept = rows.execute("SELECT operator, private FROM enrolment").fetchone()
+        private = seal.open(kept, _LABEL)
     if pinned != asked:
         raise VaultError(f"{folder} holds another operator's key: use another state folder for another operator")
     return request(Ed25519PrivateKey.from_private_bytes(private), asked)
@@ -50,7 +57,7 @@ def keep_certificate(folder: Path, certificate: bytes) -> None:
     row = _read(folder)
     if row is None:
         raise VaultError(f"{folder} never asked for a certificate: join first")
-    public = Ed25519PrivateKey.from_private_bytes(row.private).public_key().public_bytes_raw()
+    public = Ed25519PrivateKey.from_private_bytes(_opened(folder, row)).public_key().public_bytes_raw()
     if not check_certificate(row.operator, public, certificate):
         raise VaultError("the certificate is not by the pinned operator for this device's key: ask the operator anew")
     with Database(folder).transaction() as rows:
@@ -84,7 +91,12 @@ def identity(folder: Path) -> Identity:
     row = _read(folder)
     if row is None or row.certificate is None:
         raise VaultError(f"{folder} never joined a federation: nothing leaves before enrolment")
-    return Identity(secret=row.private, certificate=row.certificate)
+    return Identity(secret=_opened(folder, row), certificate=row.certificate)
+
+
+def _opened(folder: Path, row: _Row) -> bytes:
+    with Database(folder).transaction("DEFERRED") as rows:
+        return seal_of(rows).open(row.private, _LABEL)
 
 
 def _read(folder: Path) -> _Row | None:

@@ -1,7 +1,7 @@
 """Where this device stands in a round: one step after another, each once, kept durably before its answer leaves.
 
-A device takes part in one round at a time; a new one ends the one before. The secrets of a round are deleted with its
-last step, or when the next round begins; its name stays, so that no round ever comes twice.
+A device takes part in one round at a time; a new one ends the one before. The secrets of a round are sealed while it
+runs, and deleted with its last step, or when the next round begins; its name stays, so that no round comes twice.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from client.database import now
+from client.sealing import seal_of
 from common.errors import ProtocolError, StaleRoundError
 from common.messages import RoundCall, from_fields, to_fields
 from common.secagg.states import Advertised, Confirmed, Done, Masked, Shared, read_state
@@ -34,7 +35,14 @@ def begin(rows: sqlite3.Connection, call: RoundCall, rules: Rules, state: Advert
     if rows.execute("SELECT 1 FROM rounds WHERE id = ?", (call.round_id,)).fetchone():
         raise StaleRoundError("this round was answered before: wait for the next one")
     rows.execute("UPDATE rounds SET step = ?, call = '', state = NULL WHERE state IS NOT NULL", (_OVER,))
-    values = (call.round_id, rules.context, _write(call), type(state).__name__, state.to_bytes(), now())
+    values = (
+        call.round_id,
+        rules.context,
+        _write(call),
+        type(state).__name__,
+        _sealed(rows, call.round_id, state),
+        now(),
+    )
     rows.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
@@ -44,6 +52,7 @@ def resume(rows: sqlite3.Connection, step: RoundStep, expected: type[_State]) ->
     Raises:
         StaleRoundError: the round is over, unknown, or had its answer in this exchange.
         ProtocolError: it is not the round that was announced under this name.
+        VaultError: what was kept of it does not open.
     """
     found = rows.execute("SELECT context, call, step, state FROM rounds WHERE id = ?", (step.round_id,)).fetchone()
     if found is None:
@@ -53,7 +62,7 @@ def resume(rows: sqlite3.Connection, step: RoundStep, expected: type[_State]) ->
         raise ProtocolError("the round's terms are others than those announced: take no further part in it")
     if name != expected.__name__:
         raise StaleRoundError("this exchange is over or not yet due: no exchange is answered twice")
-    state = read_state(data)
+    state = read_state(seal_of(rows).open(data, f"round/{step.round_id}/{name}"))
     if not isinstance(state, expected):
         raise ProtocolError("the stored state of this round is damaged: wait for the next one")
     return _read(call), state
@@ -64,8 +73,12 @@ def advance(rows: sqlite3.Connection, round_id: str, state: Shared | Masked | Co
     if isinstance(state, Done):
         rows.execute("UPDATE rounds SET step = ?, call = '', state = NULL WHERE id = ?", (_OVER, round_id))
         return
-    values = (type(state).__name__, state.to_bytes(), round_id)
+    values = (type(state).__name__, _sealed(rows, round_id, state), round_id)
     rows.execute("UPDATE rounds SET step = ?, state = ? WHERE id = ?", values)
+
+
+def _sealed(rows: sqlite3.Connection, round_id: str, state: Advertised | Shared | Masked | Confirmed) -> bytes:
+    return seal_of(rows).seal(state.to_bytes(), f"round/{round_id}/{type(state).__name__}")
 
 
 def _write(call: RoundCall) -> str:

@@ -1,18 +1,19 @@
 """What the person taught: concepts, each in words and numbers, and which of them were contributed.
 
-Tokens are what photos became. Of everything that takes part in rounds only `client.contribution` may import this
-module; tests/unit/client/test_only_exit.py holds the others to it.
+Tokens are what photos became; they and their anchors are sealed. Of everything that takes part in rounds only
+`client.contribution` may import this module; tests/unit/client/test_only_exit.py holds the others to it.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from client.database import Database, now
+from client.sealing import Seal, seal_of
 from common.errors import VaultError
 from common.prior import KINDS, Kind
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_NAMED: Final = ("concepts", "samples", "lessons")
+"""Tables whose rows bear a concept's name."""
 _COLUMNS: Final = "name, kind, class_word, backbone, anchor, token, loss, forwards"
 
 
@@ -61,6 +64,21 @@ class Concept:
         return self.token.astype(np.float64) - self.anchor.astype(np.float64)
 
 
+class Listed(NamedTuple):
+    """What can be told of a concept without the vault's key."""
+
+    name: str
+    kind: Kind
+    class_word: str
+    backbone: str
+    loss: float
+    forwards: int
+    created: str
+    """When it was learned."""
+    contributed: str | None
+    """When it went into a sum; None while it never did."""
+
+
 class Vault:
     """The concepts on one device; safe to use from several processes at once."""
 
@@ -74,17 +92,19 @@ class Vault:
 
     def save_concept(self, concept: Concept) -> None:
         """Keep a learned concept; one of the same name is replaced and keeps what was booked for it."""
-        values = (
-            *(concept.name, concept.kind, concept.class_word, concept.backbone),
-            *(_bytes(concept.anchor), _bytes(concept.token), concept.loss, concept.forwards),
-        )
         with self._database.transaction() as rows:
+            seal, name = seal_of(rows), concept.name
+            sealed = (
+                seal.seal(_bytes(concept.anchor), f"concept/{name}/anchor"),
+                seal.seal(_bytes(concept.token), f"concept/{name}/token"),
+            )
+            words = (name, concept.kind, concept.class_word, concept.backbone)
             rows.execute(
                 f"INSERT INTO concepts ({_COLUMNS}, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - ours
                 " ON CONFLICT (name) DO UPDATE SET kind = excluded.kind, class_word = excluded.class_word,"
                 " backbone = excluded.backbone, anchor = excluded.anchor, token = excluded.token,"
                 " loss = excluded.loss, forwards = excluded.forwards, created = excluded.created",
-                (*values, now()),
+                (*words, *sealed, concept.loss, concept.forwards, now()),
             )
 
     def concept(self, name: str) -> Concept:
@@ -102,15 +122,33 @@ class Vault:
         """Give all concepts, oldest first."""
         return self._concepts("ORDER BY id")
 
-    def forget(self, name: str) -> None:
-        """Delete a concept for good; that something was contributed stays booked, without a name.
+    def listed(self) -> list[Listed]:
+        """Give what can be told of all concepts without opening them, oldest first."""
+        query = (
+            "SELECT name, kind, class_word, backbone, loss, forwards, concepts.created, contributions.booked"
+            " FROM concepts LEFT JOIN contributions ON concept = id ORDER BY id"
+        )
+        with self._database.transaction("DEFERRED") as rows:
+            return [Listed(*row) for row in rows.execute(query)]
+
+    def forget(self, name: str) -> str | None:
+        """Delete a concept, its samples and what is known of its photos, for good.
+
+        That something was contributed stays booked, without a name.
+
+        Returns:
+            When it went into a sum, which nobody can take back; None if it never did.
 
         Raises:
             VaultError: there is no such concept.
         """
+        booked = "SELECT booked FROM contributions JOIN concepts ON concept = id WHERE name = ?"
         with self._database.transaction() as rows:
-            if not rows.execute("DELETE FROM concepts WHERE name = ?", (name,)).rowcount:
+            given = rows.execute(booked, (name,)).fetchone()
+            forgotten = [rows.execute(f"DELETE FROM {table} WHERE name = ?", (name,)).rowcount for table in _NAMED]  # noqa: S608 - ours
+            if not any(forgotten):
                 raise _unknown(name)
+        return str(given[0]) if given else None
 
     def pending(self, kind: str, backbone: str) -> Concept | None:
         """Give the oldest concept of that kind and backbone of which nothing was ever contributed."""
@@ -122,7 +160,7 @@ class Vault:
     def _concepts(self, condition: str, *values: str) -> list[Concept]:
         with self._database.transaction("DEFERRED") as rows:
             found = rows.execute(f"SELECT {_COLUMNS} FROM concepts {condition}", values).fetchall()  # noqa: S608 - ours
-        return [_concept(row) for row in found]
+            return [_concept(seal_of(rows), row) for row in found]
 
 
 def mark_contributed(rows: sqlite3.Connection, name: str, round_id: str, prior_version: int) -> int:
@@ -146,8 +184,10 @@ def mark_contributed(rows: sqlite3.Connection, name: str, round_id: str, prior_v
     return number
 
 
-def _concept(row: tuple[str, Kind, str, str, bytes, bytes, float, int]) -> Concept:
-    name, kind, class_word, backbone, anchor, token, loss, forwards = row
+def _concept(seal: Seal, row: tuple[str, Kind, str, str, bytes, bytes, float, int]) -> Concept:
+    name, kind, class_word, backbone, sealed_anchor, sealed_token, loss, forwards = row
+    anchor = seal.open(sealed_anchor, f"concept/{name}/anchor")
+    token = seal.open(sealed_token, f"concept/{name}/token")
     if len(anchor) % 4 or len(token) % 4:
         message = "a stored token is damaged: forget the concept and learn it again"
         raise VaultError(message)

@@ -4,7 +4,7 @@ The people are folders: whoever has a concept pending in the vault at `people_fo
 starts the federation, learns in other processes, and reads each new prior from the people's own vaults:
 
     with Federation(settings, people_folder=folder, people=40) as federation:
-        ...  # Vault(folder / "7").save_concept(...); current_prior(folder / "7", backbone, "object")
+        ...  # virtual_vault(folder / "7").save_concept(...); current_prior(folder / "7", backbone, "object")
         federation.wait(timeout=600)
 
 The apps are those of a deployment, unchanged. Only the run configuration reaches them another way, because Flower's
@@ -42,6 +42,7 @@ from server.keys import signing_key
 from server.rounds import load_basis
 from server.settings import RunSettings
 from simulations.faults import suffering
+from simulations.vaults import virtual_vault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,6 +128,7 @@ class Federation:
         width = len(load_basis(self._settings.public_basis))
         for number in range(self._people):
             folder = self._people_folder / str(number)
+            virtual_vault(folder)
             enrol(
                 folder,
                 operator=operator.public_key(),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from client.federation import enrol
-from client.vault import Concept, Vault
+from client.vault import Concept
 from common.enrolment import answer
+from simulations.vaults import virtual_vault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,7 @@ def public_basis(seed: int = 0) -> NDArray[np.float64]:
 
 def settle(folder: Path, operator: Ed25519PrivateKey) -> Path:
     """Enrol a person, holding the operator's key; give the folder."""
+    virtual_vault(folder)
     enrol(folder, operator=operator.public_key(), certify=partial(answer, operator), backbone=BACKBONE, width=WIDTH)
     return folder
 
@@ -50,5 +52,5 @@ def teach(folder: Path, rng: np.random.Generator, *, name: str = "it", kind: Kin
         loss=1.0,
         forwards=9,
     )
-    Vault(folder).save_concept(concept)
+    virtual_vault(folder).save_concept(concept)
     return concept.displacement

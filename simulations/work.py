@@ -18,10 +18,11 @@ from client.learn.search import learn
 from client.learn.settings import Settings
 from client.photos import load_photos, stack
 from client.priors import current_prior
-from client.vault import Concept, Vault
+from client.vault import Concept
 from common.prior import Prior
 from simulations.population import Person
 from simulations.trials import Course, Target, ours, reference, target_of
+from simulations.vaults import virtual_vault
 
 NAME = "mine"
 """What every simulated person calls their concept."""
@@ -113,7 +114,7 @@ def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:
         loss=result.loss,
         forwards=result.forwards,
     )
-    Vault(folder).save_concept(concept)
+    virtual_vault(folder).save_concept(concept)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return {
         "person": person.number,

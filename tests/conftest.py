@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _keys_of_vaults(tmp_path_factory):
+    """Keep the keys of all vaults that tests make in one file: no keyring and no passphrase are asked for."""
+    os.environ.setdefault("SHOAL_KEY_FILE", str(tmp_path_factory.mktemp("key") / "vault.key"))
+
 
 QUIET = {"steps_offset": 1, "clip_sample": False}
 """What diffusers would otherwise set itself, with a warning."""

@@ -11,6 +11,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import app, device
 from client.database import FILE, Database
+from client.identity import identity
 from client.ledger import read
 from client.vault import Vault
 from common.errors import ConfigError
@@ -92,9 +93,12 @@ def test_each_exchange_answers_with_the_bytes_of_one_message_and_nothing_of_the_
             step = company.next(said[-1])
     private = Database(folder)
     with private.transaction("DEFERRED") as rows:
-        (key,) = rows.execute("SELECT private FROM enrolment").fetchone()
-    for secret in (b"my-secret-dog", b"dog", str(folder).encode(), key, concept.token.tobytes()):
-        assert secret in (folder / FILE).read_bytes() or secret == str(folder).encode()
+        (sealed,) = rows.execute("SELECT private FROM enrolment").fetchone()
+    for kept in (b"my-secret-dog", b"dog", sealed):
+        assert kept in (folder / FILE).read_bytes()
+        assert not any(kept in data for data in said)
+    for secret in (str(folder).encode(), identity(folder).secret, concept.token.tobytes()):
+        assert secret not in (folder / FILE).read_bytes()
         assert not any(secret in data for data in said)
     assert not any(concept.displacement[:2].tobytes() in data for data in said)
 

@@ -48,6 +48,37 @@ def test_a_concept_comes_back_as_it_was_saved(tmp_path):
     np.testing.assert_allclose(found.displacement, saved.token.astype(float) - saved.anchor)
 
 
+def test_tokens_and_anchors_lie_sealed_on_the_disk(tmp_path):
+    saved = concept()
+    Vault(tmp_path).save_concept(saved)
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"my-dog" in on_disk
+    assert not any(vector[i : i + 2].tobytes() in on_disk for vector in (saved.token, saved.anchor) for i in range(11))
+
+
+def test_a_token_in_the_place_of_another_does_not_open(tmp_path):
+    vault = Vault(tmp_path)
+    vault.save_concept(concept("a"))
+    vault.save_concept(concept("b"))
+    with Database(tmp_path).transaction() as rows:
+        rows.execute("UPDATE concepts SET token = (SELECT token FROM concepts WHERE name = 'b') WHERE name = 'a'")
+    assert vault.concept("b").name == "b"
+    with pytest.raises(VaultError, match="concept/a/token"):
+        vault.concept("a")
+
+
+def test_concepts_are_listed_without_opening_them(tmp_path, monkeypatch):
+    vault = Vault(tmp_path)
+    vault.save_concept(concept("a"))
+    vault.save_concept(concept("b"))
+    mark(tmp_path, "b", "round-1")
+    monkeypatch.setattr("client.vault.seal_of", None)
+    assert [(one.name, one.class_word, one.loss, one.contributed is None) for one in vault.listed()] == [
+        ("a", "dog", 0.25, True),
+        ("b", "dog", 0.25, False),
+    ]
+
+
 def test_only_the_owner_can_read_it(tmp_path):
     Vault(tmp_path / "home").save_concept(concept())
     for path in [tmp_path / "home", *(tmp_path / "home").iterdir()]:
@@ -111,13 +142,17 @@ def test_forgetting_erases_the_token_from_the_disk_and_keeps_the_booking(tmp_pat
     forgotten = concept("my-dog", token=np.full(12, 1.2345678, np.float32))
     vault.save_concept(forgotten)
     mark(tmp_path, "my-dog", "round-1")
-    assert any(forgotten.token.tobytes() in path.read_bytes() for path in tmp_path.iterdir())
-    vault.forget("my-dog")
-    assert not any(forgotten.token.tobytes() in path.read_bytes() for path in tmp_path.iterdir())
+    with Database(tmp_path).transaction() as rows:
+        (sealed,) = rows.execute("SELECT token FROM concepts").fetchone()
+    assert any(sealed in path.read_bytes() for path in tmp_path.iterdir())
+    assert vault.forget("my-dog") is not None
+    assert not any(sealed in path.read_bytes() for path in tmp_path.iterdir())
     assert not any(b"my-dog" in path.read_bytes() for path in tmp_path.iterdir())
     vault.save_concept(concept("other"))
+    assert Vault(tmp_path).listed()[0].contributed is None
     with pytest.raises(VaultError, match="counts once"):
         mark(tmp_path, "other", "round-1")
+    assert vault.forget("other") is None
     with pytest.raises(VaultError, match="no concept"):
         vault.forget("my-dog")
 
