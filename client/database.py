@@ -36,10 +36,6 @@ _SCHEMA: Final = (
          loss REAL NOT NULL, forwards INTEGER NOT NULL, created TEXT NOT NULL)""",
     # What a watched folder held when it was last learned, or tried: sealed.
     "CREATE TABLE lessons (name TEXT PRIMARY KEY, facts BLOB NOT NULL)",
-    # What the model drew for a token on its way; both sealed, the picture once it is drawn.
-    """CREATE TABLE samples (
-         name TEXT NOT NULL, forwards INTEGER NOT NULL, token BLOB NOT NULL, picture BLOB,
-         PRIMARY KEY (name, forwards))""",
     # No name and no token here: a row outlives the concept, as the evidence of what was given.
     """CREATE TABLE contributions (
          concept INTEGER PRIMARY KEY, round TEXT NOT NULL UNIQUE, prior_version INTEGER NOT NULL,

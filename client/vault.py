@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_NAMED: Final = ("concepts", "samples", "lessons")
+_NAMED: Final = ("concepts", "lessons")
 """Tables whose rows bear a concept's name."""
 _COLUMNS: Final = "name, kind, class_word, backbone, anchor, token, loss, forwards"
 
@@ -132,7 +132,7 @@ class Vault:
             return [Listed(*row) for row in rows.execute(query)]
 
     def forget(self, name: str) -> str | None:
-        """Delete a concept, its samples and what is known of its photos, for good.
+        """Delete a concept and what is known of its photos, for good.
 
         That something was contributed stays booked, without a name.
 
