@@ -16,6 +16,12 @@ A message names what is wrong, the value, and the remedy, and never carries a ph
 
 from __future__ import annotations
 
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class ShoalError(Exception):
     """Whatever went wrong in a way that was foreseen."""
@@ -56,7 +62,13 @@ class StaleRoundError(ProtocolError):
 class AbortedRoundError(ProtocolError):
     """A secure sum cannot be opened."""
 
-    def __init__(self, message: str, *, blamed: tuple[object, ...] = ()) -> None:
-        """Say why, and `blamed`: the labels of the devices whose secrets could not be opened, if that is why."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        blamed: Mapping[Any, str] = MappingProxyType({}),
+        doubted: Mapping[Any, str] = MappingProxyType({}),
+    ) -> None:
+        """Say why; `blamed` and `doubted`, as `common.secagg.blame` has them: the labels of devices, each with why."""
         super().__init__(message)
-        self.blamed = blamed
+        self.blamed, self.doubted = blamed, doubted

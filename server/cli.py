@@ -14,12 +14,15 @@ from rich.table import Table
 
 from common.errors import ConfigError, ShoalError
 from common.prior import KINDS, Kind, decode_prior
+from server.excluded import app as excluded
 from server.keys import public_pem, signing_key
 from server.registry import Registry
 from server.serve import serve as serve_run
 from server.settings import RunSettings
 
 app = typer.Typer(help="Run a Shoal federation.", no_args_is_help=True, add_completion=False)
+
+app.registered_commands += excluded.registered_commands
 
 StateFolder = Annotated[Path, typer.Argument(help="The server's state folder.")]
 Backbone = Annotated[str, typer.Option(help="SHA-256 of the backbone's weights, as `shoal` names it.")]

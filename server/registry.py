@@ -12,6 +12,7 @@ from common.errors import ConfigError, PriorError
 from common.prior import Kind, SignedPrior, decode_prior
 from server.books import COUNTED, Entry, Round, State, basis_fingerprint, to_entry, to_row, to_sum
 from server.database import Database
+from server.exclusions import Exclusion, exclude, exclusions, readmit
 from server.journal import Journal, read_journal, write_journal
 from server.tables import OPEN_ROUNDS, PRIORS, ROUNDS
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from common.messages import RoundCall
+    from common.secagg.blame import Blame
     from server.update import RoundSum
 
 
@@ -216,6 +218,18 @@ class Registry:
         found = self._database.transact(lambda connection: connection.execute(query).scalar())
         settings: dict[str, str | int] = json.loads(found or "{}")
         return settings
+
+    def exclude(self, blame: Blame[bytes], round_id: str, now: datetime) -> None:
+        """Leave out of later rounds, for a time, whoever is to blame for what happened in one."""
+        self._database.transact(lambda connection: exclude(connection, blame, round_id, now))
+
+    def exclusions(self, now: datetime | None = None) -> list[Exclusion]:
+        """Give who is left out of rounds at this moment, or everybody who ever was; oldest first."""
+        return self._database.transact(lambda connection: exclusions(connection, now))
+
+    def readmit(self, identity: bytes, now: datetime) -> int:
+        """End the exclusions of a device; give how many there were."""
+        return self._database.transact(lambda connection: readmit(connection, identity, now))
 
 
 def _latest(backbone: str, kind: Kind) -> sa.Select[Any]:

@@ -133,6 +133,8 @@ class Rounds:
                 cohorts=settings.cohorts,
             ),
         )
+        self._barred: dict[int, bytes] = {}
+        """Nodes that turned out to be of excluded identities."""
         self._standing = {kind: Standing(last=clock.now()) for kind in settings.kinds}
         for kind in settings.kinds:
             prior = self._prior(kind)
@@ -165,6 +167,8 @@ class Rounds:
         standing.ready &= nodes
         self.announce(kind, nodes)
         standing.ready |= self._ask(kind, nodes - standing.ready)
+        out = self._left_out(self._wall())
+        standing.ready -= {node for node, identity in self._barred.items() if identity in out}
         needed = self._settings.minimum_people if self._is_over(kind) else self._settings.wave(kind)
         if len(standing.ready) >= needed and self._clock.now() >= standing.again:
             self.hold(kind, sorted(standing.ready)[:MOST_PEOPLE])
@@ -188,18 +192,32 @@ class Rounds:
     def _conduct(self, journal: Journal) -> Prior | None:
         """Hold what is left of a round, book it, and make the next version."""
         call = journal.call
-        done = secure_sum(partial(self._ask_in, journal), call, self._rules(call), journal.nodes)
+        out = self._left_out(journal.started)  # the same, should another process go on with this round
+        done = secure_sum(partial(self._ask_in, journal), call, self._rules(call), journal.nodes, excluded=out)
+        self._exclude(call, done)
         self._book(journal, done)
         opened = done.total is not None
         if standing := self._standing.get(call.kind):
             standing.ready = set()
             if opened:
                 standing.rounds, standing.last = standing.rounds + 1, self._clock.now()
-            else:
+            elif not (done.blame.proven or done.blame.doubted):  # without those there is nothing to wait for
                 standing.again = self._clock.now() + self._settings.deadline_seconds
         told = f"{done.people} people" if opened else f"no sum ({done.reason})"
         _LOG.info("%s round %s: %s, %s", call.kind, call.round_id, told, dict(done.failures))
         return self._publish(call.kind) if opened else None
+
+    def _left_out(self, moment: datetime) -> frozenset[bytes]:
+        """Give the identities that take no part at that moment."""
+        return frozenset(one.identity for one in self._registry.exclusions(moment))
+
+    def _exclude(self, call: RoundCall, done: Progress) -> None:
+        """Keep whoever is to blame for what happened in a round out of the next ones, before it is booked."""
+        self._barred |= done.barred
+        if count := len(done.blame.proven) + len(done.blame.doubted):
+            self._registry.exclude(done.blame, call.round_id, self._wall())
+            told = "%s round %s: devices left out of rounds from here on, see `shoal-server excluded`: %d"
+            _LOG.warning(told, call.kind, call.round_id, count)
 
     def _rules(self, call: RoundCall) -> Rules:
         return rules_of(call, self._key.public_key().public_bytes_raw())

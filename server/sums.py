@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from common.errors import AbortedRoundError, ProtocolError
 from common.messages import RoundStep, StepReply, from_fields, to_fields
 from common.privacy import decode
-from common.secagg.gathered import SILENT
+from common.secagg.blame import Blame
+from common.secagg.gathered import SILENT, KeysGathered
+from common.secagg.messages import Advertisement
 from common.secagg.server import gather_confirmations, gather_keys, gather_masked, gather_shares, open_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     import numpy as np
     from numpy.typing import NDArray
@@ -42,6 +45,10 @@ class Progress:
     """How many dropped out in which exchange and how; never who."""
     reason: str = ""
     """Why there is no sum."""
+    blame: Blame[bytes] = field(default_factory=Blame)
+    """Whose secrets or shares did not fit, by identity."""
+    barred: dict[int, bytes] = field(default_factory=dict)
+    """Nodes that turned out to be of excluded identities; they were left out before anybody was told the list."""
 
     def refuse(self, dropped: Mapping[int, str]) -> None:
         """Count those whose reply came and was no good."""
@@ -49,7 +56,9 @@ class Progress:
             self.failures["refused"] += refused
 
 
-def secure_sum(ask: Ask, call: RoundCall, rules: Rules, nodes: Iterable[int]) -> Progress:
+def secure_sum(
+    ask: Ask, call: RoundCall, rules: Rules, nodes: Iterable[int], *, excluded: AbstractSet[bytes] = frozenset()
+) -> Progress:
     """Hold one secure sum with these nodes, as announced.
 
     Args:
@@ -57,6 +66,7 @@ def secure_sum(ask: Ask, call: RoundCall, rules: Rules, nodes: Iterable[int]) ->
         call: the announcement.
         rules: its terms, `common.messages.rules_of`.
         nodes: whom to call.
+        excluded: identities whose keys are left out, whatever node they come from.
     """
     done = Progress()
 
@@ -69,19 +79,49 @@ def secure_sum(ask: Ask, call: RoundCall, rules: Rules, nodes: Iterable[int]) ->
         return _replies(ask, action, questions, done)
 
     try:
-        listed, requests = gather_keys(rules, _replies(ask, "train.keys", dict.fromkeys(nodes, to_fields(call)), done))
+        keys = _replies(ask, "train.keys", dict.fromkeys(nodes, to_fields(call)), done)
+        done.barred = _barred(keys, excluded)
+        listed, requests = gather_keys(rules, {node: keys[node] for node in sorted(keys) if node not in done.barred})
         done.called = len(listed.labels)
         sharing, requests = gather_shares(listed, step("train.shares", listed.dropped, requests))
         masked, requests = gather_masked(sharing, step("train.masked", sharing.dropped, requests))
         confirmed, requests = gather_confirmations(masked, step("train.confirm", masked.dropped, requests))
-        opened = open_sum(confirmed, step("train.unmask", confirmed.dropped, requests))
+        answers = step("train.unmask", confirmed.dropped, requests)
     except AbortedRoundError as error:
         done.reason = str(error)
         return done
+    try:
+        opened = open_sum(confirmed, answers)
+    except AbortedRoundError as error:
+        done.reason, done.blame = str(error), _by_identity(listed, error.blamed, error.doubted)
+        return done
     done.refuse(opened.dropped)
+    done.blame = _by_identity(listed, opened.blamed, {})
     done.total = decode(opened.total, call.mechanism(), seed=listed.digest)
     done.people = opened.people
     return done
+
+
+def _barred(keys: Mapping[int, bytes], excluded: AbstractSet[bytes]) -> dict[int, bytes]:
+    """Give the nodes that advertise an excluded identity, and which; what cannot be read is for others to refuse."""
+    found = {}
+    for node, reply in keys.items():
+        try:
+            identity = Advertisement.from_bytes(reply).identity
+        except ProtocolError:
+            continue
+        if identity in excluded:
+            found[node] = identity
+    return found
+
+
+def _by_identity(listed: KeysGathered[int], proven: Mapping[int, str], doubted: Mapping[int, str]) -> Blame[bytes]:
+    """Name members by what outlives a connection."""
+    names = dict(zip(listed.labels, listed.roster.names, strict=True))
+    return Blame(
+        proven={names[node]: why for node, why in proven.items()},
+        doubted={names[node]: why for node, why in doubted.items()},
+    )
 
 
 def _replies(ask: Ask, action: str, questions: Mapping[int, Fields], done: Progress) -> dict[int, bytes]:

@@ -84,3 +84,14 @@ REPLIES: Final = sa.Table(
     sa.Column("node", sa.String(24), primary_key=True),  # 64 bits without a sign, more than an integer column has
     sa.Column("reply", sa.LargeBinary, nullable=False),
 )
+
+EXCLUSIONS: Final = sa.Table(
+    "exclusions",
+    METADATA,
+    sa.Column("identity", sa.String(64), primary_key=True),
+    sa.Column("round_id", sa.String(64), primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("until", sa.DateTime(timezone=True), nullable=False),
+)
+"""Devices that are left out of rounds for a time; rows stay, as a record, when their time is over."""

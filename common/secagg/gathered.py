@@ -95,6 +95,9 @@ class Sum(Generic[Label]):
     """Whose vectors are in it."""
     dropped: dict[Label, str]
     """Who did not answer the last exchange, and why; their vectors are in the sum nevertheless."""
+    blamed: dict[Label, str]
+    """Who revealed, or had shared, so much that does not fit that it must have lied: `common.secagg.blame`. The sum is
+    right all the same."""
 
 
 def sort(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import AbortedRoundError
 from common.secagg import keys, masks, shares
+from common.secagg.blame import Blame, Opened, judge
 from common.secagg.messages import MASK_KEY, NOTHING, SELF_SEED
 from common.secagg.wire import KEY
 
@@ -35,30 +36,34 @@ def asked_of(state: MaskedGathered[Label], place: int) -> dict[int, int]:
     }
 
 
-def open_secrets(state: MaskedGathered[Label], revealed: Revealed) -> dict[int, bytes]:
+def open_secrets(state: MaskedGathered[Label], revealed: Revealed) -> tuple[dict[int, bytes], Blame[Label]]:
     """Reconstruct one secret of each member of U2, b or s^SK, and check it against what the member advertised.
 
+    Returns:
+        The secrets by place, and who lied without doing harm this time.
+
     Raises:
-        AbortedRoundError: a secret cannot be opened. `blamed` names each member whose neighbours did answer in
-            sufficient number: it shared nonsense, or so many of them lie.
+        AbortedRoundError: a secret cannot be opened; `blamed` and `doubted` say by whose fault, as far as can be known.
     """
-    start, secrets = state.shared.start, {}
-    failed, blamed = 0, []
+    start, secrets, opened = state.shared.start, dict[int, bytes](), dict[int, Opened]()
     for owner in state.shared.shares:
-        good = _good_shares(state, owner, revealed)
+        good, contradicted = _sort_shares(state, owner, revealed)
         secret = shares.join(good, start.graph.topology.threshold)
         if secret is not None and _is_advertised(start, owner, secret, survived=owner in state.survivors):
             secrets[owner] = secret
-            continue
-        failed += 1
-        if len(revealed.keys() & set(start.neighbours[owner])) >= start.graph.topology.threshold:
-            blamed.append(start.labels[owner])
-    if failed:
+        opened[owner] = Opened(good=len(good), contradicted=contradicted, secret=owner in secrets)
+    found = judge(start.graph.topology, opened)
+    blame = Blame(
+        proven={start.labels[place]: why for place, why in found.proven.items()},
+        doubted={start.labels[place]: why for place, why in found.doubted.items()},
+    )
+    if failed := len(opened) - len(secrets):
         raise AbortedRoundError(
             f"the secrets of {failed} devices cannot be opened by those who answered: call a new round",
-            blamed=tuple(blamed),
+            blamed=blame.proven,
+            doubted=blame.doubted,
         )
-    return secrets
+    return secrets, blame
 
 
 def take_masks_off(state: MaskedGathered[Label], secrets: Mapping[int, bytes]) -> NDArray[np.uint32]:
@@ -85,20 +90,25 @@ def take_masks_off(state: MaskedGathered[Label], secrets: Mapping[int, bytes]) -
     return masks.wrap(total, start.rules)
 
 
-def _good_shares(state: MaskedGathered[Label], owner: int, revealed: Revealed) -> dict[int, bytes]:
-    """Give the revealed shares of one member's secret that open its commitments, by their x."""
+def _sort_shares(
+    state: MaskedGathered[Label], owner: int, revealed: Revealed
+) -> tuple[dict[int, bytes], frozenset[int]]:
+    """Give the revealed shares of one member's secret that open its commitments, by their x, and who has others."""
     start = state.shared.start
     commitments = dict(zip(start.neighbours[owner], state.shared.shares[owner].commitments, strict=True))
     survived, names = owner in state.survivors, start.roster.names
-    good = {}
+    good, contradicted = dict[int, bytes](), set[int]()
     for x, holder in enumerate(start.graph.closed_neighbourhood(owner), start=1):
-        kind, value = revealed.get(holder, {}).get(owner, (NOTHING, b""))
-        if kind == NOTHING:
+        if owner not in revealed.get(holder, {}):
             continue
+        kind, value = revealed[holder][owner]
         promised = commitments[holder][:KEY] if survived else commitments[holder][KEY:]
-        if shares.commit_to_share(start.digest, names[owner], names[holder], value, of_seed=survived) == promised:
+        found = shares.commit_to_share(start.digest, names[owner], names[holder], value, of_seed=survived)
+        if kind != NOTHING and found == promised:
             good[x] = value
-    return good
+        else:
+            contradicted.add(holder)
+    return good, frozenset(contradicted)
 
 
 def _is_advertised(start: KeysGathered[Label], owner: int, secret: bytes, *, survived: bool) -> bool:

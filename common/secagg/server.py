@@ -181,7 +181,8 @@ def open_sum(state: ConfirmationsGathered[Label], replies: Mapping[Label, bytes]
     """Exchange 5: open b of each survivor and s^SK of each dropout, check both, take the masks off the sum.
 
     Raises:
-        AbortedRoundError: too few good shares of somebody's secret; `blamed` names whose fault it must be.
+        AbortedRoundError: too few good shares of somebody's secret; `blamed` names whose fault it must be, `doubted`
+            whose it may be.
     """
     masked, start = state.masked, state.masked.shared.start
     asked = {place: asked_of(masked, place) for place in state.confirmers}
@@ -195,9 +196,10 @@ def open_sum(state: ConfirmationsGathered[Label], replies: Mapping[Label, bytes]
 
     found, dropped = sort(start, state.confirmers, replies, Unmasking.from_bytes, check)
     revealed = {place: dict(zip(asked[place], reply.shares, strict=True)) for place, reply in found.items()}
-    total = take_masks_off(masked, open_secrets(masked, revealed))
+    secrets, blame = open_secrets(masked, revealed)
+    total = take_masks_off(masked, secrets)
     survivors = tuple(start.labels[place] for place in sorted(masked.survivors))
-    return Sum(total=total, people=len(survivors), survivors=survivors, dropped=dropped)
+    return Sum(total=total, people=len(survivors), survivors=survivors, dropped=dropped, blamed=blame.proven)
 
 
 def _check_keys(rules: Rules, member: Advertisement, taken: set[bytes], verify: Verify) -> None:

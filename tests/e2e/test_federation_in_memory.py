@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from dataclasses import replace
 
@@ -12,10 +13,13 @@ from flwr.app import Context, RecordDict
 from client.app import app as client_app
 from client.budget import spent
 from client.database import Database
+from client.identity import identity
 from client.ledger import Contribution, Opening, read
 from client.priors import current_prior
 from client.vault import Vault
 from common.privacy import decode, reduce
+from common.secagg import shares
+from common.secagg.messages import Shares, Unmasking
 from server.app import app as server_app
 from server.exchange import Clock
 from server.keys import signing_key
@@ -201,3 +205,91 @@ def test_a_device_refuses_a_round_without_noise_whatever_the_server_says(setting
     assert {(state, exchange) for state, exchange, *_ in states(settings)} == {("aborted", "train.keys")}
     assert all(len(ledger(folder)) == 1 for folder in folders)
     assert all(Vault(folder).pending("object", BACKBONE) is not None for folder in folders)
+
+
+def spoil_ciphertexts(node):
+    """Seal noise for the neighbours instead of shares."""
+
+    def change(message, reply):
+        if message.metadata.message_type == "train.shares":
+            sent = Shares.from_bytes(reply.content["fields"]["reply"])
+            noise = tuple(os.urandom(len(one)) for one in sent.sealed)
+            reply.content["fields"]["reply"] = replace(sent, sealed=noise).to_bytes()
+        return reply
+
+    return lambda message: change(message, node(message))
+
+
+def share_another_secret(node):
+    """Share secrets that are not those announced, with good ciphertexts and commitments."""
+
+    def answer(message):
+        if message.metadata.message_type != "train.shares":
+            return node(message)
+        with pytest.MonkeyPatch.context() as patch:
+            real = shares.split
+            patch.setattr("common.secagg.client.shares.split", lambda _, *numbers: real(os.urandom(32), *numbers))
+            return node(message)
+
+    return answer
+
+
+def reveal_noise(node):
+    """Answer the last exchange with noise instead of the others' shares."""
+
+    def answer(message):
+        reply = node(message)
+        if message.metadata.message_type == "train.unmask" and not reply.has_error():
+            said = Unmasking.from_bytes(reply.content["fields"]["reply"]).shares
+            forged = Unmasking(tuple((what, os.urandom(len(share))) for what, share in said))
+            reply.content["fields"]["reply"] = forged.to_bytes()
+        return reply
+
+    return answer
+
+
+HOSTILE = 4
+
+
+@pytest.mark.parametrize("lie", [spoil_ciphertexts, share_another_secret, reveal_noise], ids=lambda lie: lie.__name__)
+def test_a_hostile_device_ends_one_round_and_is_left_out_of_the_next(settings, tmp_path, lie, caplog):
+    """The others hold the round again without it; the exclusion outlives the server, and ends by itself."""
+    protected = replace(settings, unprotected_simulation=False, minimum_people=8, patience_seconds=600.0)
+    rng, key, people = np.random.default_rng(5), signing_key(settings.state_folder), 13
+    folders = [settle(tmp_path / "people" / str(number), key) for number in range(people)]
+    for folder in folders:
+        for name in ("first", "second", "third"):
+            teach(folder, rng, name=name)
+    nodes = {number: person(client_app, number, folder) for number, folder in enumerate(folders)}
+    nodes[HOSTILE] = lie(nodes[HOSTILE])
+    if lie is reveal_noise:  # alone it could do no harm: as many others are silent as may be
+        for number in range(4):
+            nodes[number] = unlucky_once(nodes[number], "train.unmask")
+    hold(MemoryGrid(nodes), protected)
+    assert states(protected) == [("aborted", "train.unmask", 13, 0), ("done", "train.unmask", 12, 12)]
+    with Registry(protected.registry_url) as registry:
+        [out] = registry.exclusions()
+    assert out.identity == identity(folders[HOSTILE]).public
+    assert ("another secret" if lie is share_another_secret else "contradicts") in out.reason
+    assert "`shoal-server excluded`: 1" in caplog.text
+    assert out.identity.hex() not in caplog.text
+    # Another process knows it, whatever connection the device comes from.
+    nodes[99] = nodes.pop(HOSTILE)
+    hold(MemoryGrid(nodes), protected)
+    assert states(protected)[2:] == [("done", "train.unmask", 12, 12)]
+    assert len(Vault(folders[HOSTILE]).concepts()) == 3
+    given = [event for event in (entry.event for entry in ledger(folders[HOSTILE])) if isinstance(event, Contribution)]
+    assert len(given) == 1  # keys were asked of it once more, and never a vector
+
+
+def unlucky_once(node, action):
+    """Give the same node, whose first answer in an exchange gets lost."""
+    lost = []
+
+    def answer(message):
+        reply = node(message)
+        if message.metadata.message_type == action and not lost:
+            return lost.append(reply)
+        return reply
+
+    return answer

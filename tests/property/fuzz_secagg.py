@@ -94,6 +94,8 @@ def server(data):
         dropped = (held.sum or held.gathered).dropped
         if not set(dropped) <= {LIAR}:
             raise AssertionError(f"somebody honest was left out: {dropped}")
+        if held.sum and not set(held.sum.blamed) <= {LIAR}:
+            raise AssertionError("somebody honest was blamed")
         if held.sum and held.sum.total.tolist() != [10] * 4:
             raise AssertionError("a wrong sum")
     except AbortedRoundError:
