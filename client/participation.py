@@ -7,12 +7,13 @@ runs, and deleted with its last step, or when the next round begins; its name st
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from client.database import now
 from client.sealing import seal_of
 from common.errors import ProtocolError, StaleRoundError
-from common.messages import RoundCall, from_fields, to_fields
+from common.messages import ROUND_SECONDS, RoundCall, from_fields, to_fields
 from common.secagg.states import Advertised, Confirmed, Done, Masked, Shared, read_state
 
 if TYPE_CHECKING:
@@ -50,18 +51,21 @@ def resume(rows: sqlite3.Connection, step: RoundStep, expected: type[_State]) ->
     """Give a round as it was announced, and where this device stands in it.
 
     Raises:
-        StaleRoundError: the round is over, unknown, or had its answer in this exchange.
+        StaleRoundError: the round is over, unknown, began too long ago, or had its answer in this exchange.
         ProtocolError: it is not the round that was announced under this name.
         VaultError: what was kept of it does not open.
     """
-    found = rows.execute("SELECT context, call, step, state FROM rounds WHERE id = ?", (step.round_id,)).fetchone()
+    query = "SELECT context, call, step, state, begun FROM rounds WHERE id = ?"
+    found = rows.execute(query, (step.round_id,)).fetchone()
     if found is None:
         raise StaleRoundError("this device is in no such round: wait for the next one")
-    context, call, name, data = found
+    context, call, name, data, begun = found
     if step.context != context:
         raise ProtocolError("the round's terms are others than those announced: take no further part in it")
     if name != expected.__name__:
         raise StaleRoundError("this exchange is over or not yet due: no exchange is answered twice")
+    if abs(datetime.fromisoformat(now()) - datetime.fromisoformat(begun)).total_seconds() > ROUND_SECONDS:
+        raise StaleRoundError("this round began long ago, or the clock was set: wait for the next one")
     state = read_state(seal_of(rows).open(data, f"round/{step.round_id}/{name}"))
     if not isinstance(state, expected):
         raise ProtocolError("the stored state of this round is damaged: wait for the next one")
