@@ -19,6 +19,7 @@ from common.secagg.states import Advertised, Confirmed, Done, Masked, Shared, re
 if TYPE_CHECKING:
     import sqlite3
 
+    from client.database import Database
     from common.messages import RoundStep
     from common.secagg.rules import Rules
 
@@ -64,7 +65,7 @@ def resume(rows: sqlite3.Connection, step: RoundStep, expected: type[_State]) ->
         raise ProtocolError("the round's terms are others than those announced: take no further part in it")
     if name != expected.__name__:
         raise StaleRoundError("this exchange is over or not yet due: no exchange is answered twice")
-    if abs(datetime.fromisoformat(now()) - datetime.fromisoformat(begun)).total_seconds() > ROUND_SECONDS:
+    if _is_over(begun):
         raise StaleRoundError("this round began long ago, or the clock was set: wait for the next one")
     state = read_state(seal_of(rows).open(data, f"round/{step.round_id}/{name}"))
     if not isinstance(state, expected):
@@ -79,6 +80,24 @@ def advance(rows: sqlite3.Connection, round_id: str, state: Shared | Masked | Co
         return
     values = (type(state).__name__, _sealed(rows, round_id, state), round_id)
     rows.execute("UPDATE rounds SET step = ?, state = ? WHERE id = ?", values)
+
+
+def expire(database: Database) -> None:
+    """Delete the secrets of a round that is over without its last step; most often there are none, and nothing is done.
+
+    Whoever got hold of many devices later could open with them what a recorded round hid.
+    """
+    with database.transaction("DEFERRED") as rows:
+        kept = rows.execute("SELECT id, begun FROM rounds WHERE state IS NOT NULL").fetchall()
+    if old := [(_OVER, round_id) for round_id, begun in kept if _is_over(begun)]:
+        with database.transaction() as rows:
+            rows.executemany("UPDATE rounds SET step = ?, call = '', state = NULL WHERE id = ?", old)
+
+
+def _is_over(begun: str) -> bool:
+    """Tell whether a round that began then is over by now, or the clock was set since."""
+    elapsed = datetime.fromisoformat(now()) - datetime.fromisoformat(begun)
+    return abs(elapsed.total_seconds()) > ROUND_SECONDS
 
 
 def _sealed(rows: sqlite3.Connection, round_id: str, state: Advertised | Shared | Masked | Confirmed) -> bytes:

@@ -409,6 +409,21 @@ def test_what_is_kept_of_a_round_is_of_no_use_later(stage, exchange, minutes, mo
     STEPS[exchange](device, step)
 
 
+@pytest.mark.parametrize("exchange", STEPS)
+def test_secrets_of_a_round_that_was_never_ended_are_deleted_when_it_is_over(stage, exchange, monkeypatch):
+    device, _, step = stage(exchange)
+    query = ReadyQuery(kind="object", backbone=BACKBONE, prior_version=0)
+    is_ready(device, query)
+    assert secrets(device)
+    later = datetime.now(UTC) + timedelta(minutes=16)
+    with monkeypatch.context() as patched:
+        patched.setattr("client.participation.now", lambda: later.isoformat(timespec="seconds"))
+        is_ready(device, query)
+    assert not secrets(device)
+    with pytest.raises(StaleRoundError):
+        STEPS[exchange](device, step)
+
+
 def test_a_round_never_comes_twice_under_its_name_whatever_is_announced(device):
     answer_keys(device, call())
     for again in (call(), call(clip=1.0)):
