@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from client.forgetting import STAYS
+from client.forgetting import forget as forget_concept
 from client.join import command as join
 from client.service.commands import app as service
-from client.unfinished import forget_unfinished
 from client.vault import Vault
+from client.web.opening import open_page
 from common.errors import ConfigError, ShoalError
 
 app = typer.Typer(
@@ -30,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(service, name="service")
 app.command(name="join")(join)
+app.command(name="open")(open_page)
 
 Home = Annotated[
     Path,
@@ -139,12 +142,10 @@ def forget(
     home: Home,
 ) -> None:
     """Delete a concept and its checkpoints for good. Your photos stay where they are."""
-    vault = Vault(home)
-    vault.concept(name)
+    Vault(home).concept(name)
     if not yes:
-        typer.confirm(f"Delete <{name}> for good?", abort=True)
-    vault.forget(name)
-    forget_unfinished(home, name)
+        typer.confirm(f"Delete <{name}> for good? {STAYS}", abort=True)
+    forget_concept(home, name)
     Console().print(f"forgot <{name}>", markup=False)
 
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from client.backbone.engine import fingerprint
 from client.backbone.folder import find_backbone, sampling
 from client.backbone.schedulers import use_scheduler
-from client.generate import Request, add_concepts, description, generate, load_pipeline, mentioned, write_picture
+from client.generate import Request, add_concepts, description, generate, load_pipeline, write_picture
+from client.placeholder import mentioned
 from client.terminal import drawing_bar, pausing
 from client.vault import Vault
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,10 @@ from PIL.PngImagePlugin import PngInfo
 from client.backbone.engine import fingerprint
 from client.backbone.schedulers import check_steps
 from client.files import write_whole
-from client.placeholder import placeholder
+from client.placeholder import mentioned, placeholder
 from client.version import version
 from common.errors import BackboneError, ConfigError
 
-MENTION = re.compile(r"<([^<>\s]+)>")
 LARGEST_SEED = 2**63 - 1
 MOST_STEPS = 1000
 """As many as the timesteps that the models are trained on."""
@@ -80,11 +78,6 @@ class Request:
 
 class _StoppedError(Exception):
     """Carries a wish to stop out of the middle of a pipeline's run."""
-
-
-def mentioned(*prompts: str) -> list[str]:
-    """Return the names of the concepts in prompts, each once, in their order."""
-    return list(dict.fromkeys(name for prompt in prompts for name in MENTION.findall(prompt)))
 
 
 def load_pipeline(folder: Path, *, device: str = "cpu") -> Any:  # noqa: ANN401 - diffusers has no types

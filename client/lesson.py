@@ -14,6 +14,7 @@ from rich.console import Console
 from client.backbone.engine import Engine, TorchEngine
 from client.backbone.folder import find_backbone
 from client.backbone.latents import Latents
+from client.course import Course, watching
 from client.learn.published import PUBLISHED_FORWARDS, learn_as_published
 from client.learn.search import learn
 from client.learn.settings import Learned, Progress, Settings
@@ -73,12 +74,14 @@ def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> bo
     prior = None if lesson.published else _prior(home, engine.fingerprint, lesson.kind, console)
     checkpoint = checkpoint_path(home, lesson.name, f"{lesson.kind}/{lesson.class_word}", pixels)
     with learning_bar(console, f"learning <{lesson.name}>") as progress, pausing() as stop:
-        learned = _learn(engine, latents, lesson, prior, checkpoint, progress, stop)
+        watch = watching(Course(home), lesson.name, checkpoint.stem)
+        learned = _learn(engine, latents, lesson, prior, checkpoint, progress, stop, watch)
     if learned.reason == "paused":
         again = "it starts anew next time" if lesson.published else "the same command goes on from here"
         console.print(f"paused after {learned.forwards} forwards: {again}")
         return False
     vault.save_concept(_concept(lesson, engine.fingerprint, learned))
+    Course(home).note(lesson.name, checkpoint.stem, learned.forwards, learned.token)
     forget_unfinished(home, lesson.name)
     _tell(lesson, learned, console)
     return True
@@ -92,6 +95,7 @@ def _learn(
     checkpoint: Path,
     progress: Callable[[Progress], None],
     stop: Callable[[], bool],
+    watch: Callable[[int, Any], None],
 ) -> Learned:
     common: dict[str, Any] = {
         "kind": lesson.kind, "class_word": lesson.class_word, "progress": progress, "stop": stop,
@@ -102,7 +106,7 @@ def _learn(
     settings = Settings(seed=lesson.seed)
     if lesson.forwards is not None:
         settings = replace(settings, forwards=lesson.forwards)
-    return learn(engine, latents, settings=settings, prior=prior, checkpoint=checkpoint, **common)
+    return learn(engine, latents, settings=settings, prior=prior, checkpoint=checkpoint, watch=watch, **common)
 
 
 def _pixels(lesson: Lesson, size: int, console: Console) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from common.errors import ConfigError
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST_NAME = 40
+MENTION = re.compile(r"<([^<>\s]+)>")
 
 
 def placeholder(name: str) -> str:
@@ -21,3 +22,8 @@ def placeholder(name: str) -> str:
             f"{name!r} is no name for a concept: use up to {LONGEST_NAME} of a-z, 0-9 and single hyphens, as in my-dog"
         )
     return f"<{name}>"
+
+
+def mentioned(*prompts: str) -> list[str]:
+    """Return the names of the concepts in prompts, each once, in their order."""
+    return list(dict.fromkeys(name for prompt in prompts for name in MENTION.findall(prompt)))

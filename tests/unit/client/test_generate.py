@@ -8,7 +8,8 @@ from PIL import Image
 
 from client.backbone.engine import fingerprint
 from client.backbone.schedulers import schedulers, use_scheduler
-from client.generate import Request, add_concepts, description, generate, load_pipeline, mentioned, write_picture
+from client.generate import Request, add_concepts, description, generate, load_pipeline, write_picture
+from client.placeholder import mentioned
 from client.version import version
 from common.errors import BackboneError, ConfigError
 

@@ -1,0 +1,1 @@
+"""The person's page on loopback: what Shoal does now, concepts, drawing, choosing, privacy, settings."""

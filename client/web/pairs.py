@@ -1,0 +1,111 @@
+"""Two pictures of one prompt, which of them is better? Draws the next pair while a person looks at this one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from client.choices import Choice, Choices, Picked, Recipe
+from client.vault import Vault
+from client.web.samples import sample_prompt
+from client.web.studio import Order, Sheet, Studio, Wanted
+from client.web.tokens import tokens_in
+from common.errors import ConfigError
+
+STARTERS: Final = ("a cat", "a house", "a flower", "a ship", "a cup of tea", "a tree", "a castle", "a fish")
+"""For who has taught nothing yet."""
+AHEAD: Final = 2
+"""Pairs that are drawn or ready at once: the one being looked at, and the next."""
+
+
+class Pairs:
+    """The pairs of one page."""
+
+    def __init__(self, home: Path, studio: Studio, new_seed: Callable[[], int]) -> None:
+        """Draw pairs with that studio; nothing is drawn before somebody looks."""
+        self._home, self._studio, self._new_seed = home, studio, new_seed
+        self._lock = threading.Lock()
+        self._turn = 0
+
+    def current(self) -> Order:
+        """Return the pair to look at, which may still be in drawing, and have the next one drawn.
+
+        Raises:
+            ShoalError: no pair can be ordered.
+        """
+        with self._lock:
+            open_pairs = self._open()
+            for failed in [one for one in open_pairs[:-1] if one.state == "failed"]:
+                self._drop(failed)  # the last failure stays to be read, and nothing is tried again unasked
+                open_pairs.remove(failed)
+            while not (open_pairs and open_pairs[-1].state == "failed") and len(open_pairs) < AHEAD:
+                self._order(self._next_prompt())
+                open_pairs = self._open()
+            return open_pairs[0]
+
+    def ask(self, prompt: str) -> None:
+        """Make the next pairs ones of a prompt that the person chose.
+
+        Raises:
+            ShoalError: the prompt names an unknown concept.
+        """
+        tokens_in(self._home, prompt)
+        with self._lock:
+            for order in self._open():
+                self._drop(order)
+            for _ in range(AHEAD):
+                self._order(prompt)
+
+    def choose(self, number: int, picked: Picked) -> Choice:
+        """Record which picture of a pair is better.
+
+        Raises:
+            ConfigError: there is no such pair, or it is not drawn yet, or it was judged already.
+        """
+        with self._lock:
+            order = next((one for one in self._open() if one.number == number), None)
+            if order is None or order.state != "done":
+                raise ConfigError(f"pair {number} is not there to be judged: look at the page again")
+            first, second = self._recipes(order)
+            kept = Choices(self._home).record(Choice(first=first, second=second, picked=picked))
+            self._drop(order)
+            return kept
+
+    def _open(self) -> list[Order]:
+        """Return the pairs that are not judged yet, oldest first."""
+        return [one for one in reversed(self._studio.orders("pair")) if one.state != "stopped"]
+
+    def _drop(self, order: Order) -> None:
+        self._studio.stop(order)
+        self._studio.drop(order)
+
+    def _order(self, prompt: str) -> None:
+        sheet = Sheet(prompt=prompt, seeds=(self._new_seed(), self._new_seed()))
+        self._studio.order(Wanted(sheets=(sheet,), tokens=tokens_in(self._home, prompt), purpose="pair"))
+
+    def _next_prompt(self) -> str:
+        own = [sample_prompt(concept.kind, concept.name) for concept in Vault(self._home).listed()]
+        mixed = [prompt for pair in zip(own, STARTERS, strict=False) for prompt in pair]
+        prompts = mixed + [prompt for prompt in (*own, *STARTERS) if prompt not in mixed]
+        self._turn += 1
+        return prompts[(self._turn - 1) % len(prompts)]
+
+    @staticmethod
+    def _recipes(order: Order) -> tuple[Recipe, Recipe]:
+        sheet, made = order.wanted.sheets[0], order.made
+        tokens = tuple((token.name, token.vectors) for token in order.wanted.tokens)
+        first, second = (
+            Recipe(
+                prompt=sheet.prompt,
+                negative=sheet.negative,
+                seed=seed,
+                steps=made["steps"],
+                guidance=made["guidance"],
+                backbone=made["backbone"],
+                tokens=tokens,
+            )
+            for seed in sheet.seeds
+        )
+        return first, second

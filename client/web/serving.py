@@ -1,0 +1,84 @@
+"""Serves the page on loopback from a thread of whichever process: the daemon's, or `shoal open`'s own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from client.files import write_whole
+from client.web.app import create_app
+from client.web.house import House
+from client.web.sessions import FOLDER, Sessions
+from client.web.studio import Studio
+from common.errors import ConfigError
+
+LOOPBACK: Final = "127.0.0.1"
+PORT: Final = 8719
+"""Where a bookmark finds it; another one where that is taken."""
+STARTING_SECONDS: Final = 20.0
+
+
+@contextmanager
+def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[str]:
+    """Serve the page while the body runs; give its address, as `http://127.0.0.1:8719`.
+
+    No model library is imported here; what draws is a child process that ends afterwards.
+
+    Args:
+        home: the state folder; the address is left in it for `shoal open`.
+        model: which backbone draws; None for the default one.
+        port: the preferred one; 0 for any.
+
+    Raises:
+        ConfigError: nothing can be served on loopback.
+    """
+    listener = _listener(port)
+    own = listener.getsockname()[1]
+    studio = Studio(model)
+    house = House(home=home, studio=studio, sessions=Sessions(home, time.time), port=own)
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(house), log_config=None, access_log=False, server_header=False, lifespan="off")
+    )
+    thread = threading.Thread(target=server.run, args=([listener],), name="page", daemon=True)
+    thread.start()
+    end = time.monotonic() + STARTING_SECONDS
+    while not server.started and thread.is_alive() and time.monotonic() < end:
+        time.sleep(0.01)
+    address = f"http://{LOOPBACK}:{own}"
+    file = home / FOLDER / "address.json"
+    write_whole(file, json.dumps({"address": address, "process": os.getpid()}).encode(), replace=True, mode=0o600)
+    try:
+        yield address
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads(file.read_bytes())["process"] == os.getpid():
+                file.unlink()
+        server.should_exit = True
+        studio.close()
+        thread.join(STARTING_SECONDS)
+        listener.close()
+
+
+def _listener(port: int) -> socket.socket:
+    """Bind loopback alone: no other machine reaches it whatever the firewall says."""
+    for wanted in (port, 0):
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        if os.name != "nt":  # there it would let others take the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((LOOPBACK, wanted))
+        except OSError:
+            listener.close()
+            continue
+        return listener
+    raise ConfigError(f"nothing can be served on {LOOPBACK}: is the loopback network on?")

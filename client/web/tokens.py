@@ -1,0 +1,32 @@
+"""The concepts in a prompt, as the drawing process needs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from client.placeholder import mentioned
+from client.vault import Vault
+from client.web.studio import Token
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+def tokens_in(home: Path, *prompts: str) -> tuple[Token, ...]:
+    """Return the tokens of the concepts that stand in prompts as `<name>`.
+
+    Raises:
+        VaultError: a concept is unknown.
+    """
+    concepts = [Vault(home).concept(name) for name in mentioned(*prompts)]
+    return tuple(token(one.name, one.token, one.backbone) for one in concepts)
+
+
+def token(name: str, vectors: NDArray[np.float32], backbone: str = "") -> Token:
+    """Return one token; `vectors` has shape (width,) or (tokens, width)."""
+    rows = tuple(tuple(float(number) for number in row) for row in np.atleast_2d(vectors))
+    return Token(name=name, vectors=rows, backbone=backbone)
