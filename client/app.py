@@ -1,6 +1,7 @@
 """The Flower ClientApp: wiring between messages and `client.federation`, the same in simulation and deployment.
 
-An exception's text may quote what must stay here, so it never travels: the reply names its type, nothing more.
+An exception's text may quote what must stay here, so it never travels: the reply names its type, and that only where
+it is one of this project's own.
 Imports no model library: an idle device answers with what is in its vault.
 """
 
@@ -17,7 +18,7 @@ from client.contribution import contribute
 from client.federation import answer_confirm, answer_keys, answer_shares, answer_unmask, is_ready
 from client.priors import receive_prior
 from client.rules import Device
-from common.errors import ConfigError, PriorError, ProtocolError, StaleRoundError
+from common.errors import ConfigError, PriorError, ProtocolError, ShoalError, StaleRoundError
 from common.messages import (
     Form,
     PriorNotice,
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 _FAILED = 2
 """Flower's own code for "the client app raised an exception" (flwr.common.constant.ErrorCode, 1.41)."""
+
+UNFORESEEN = "UnforeseenError"
+"""What the server reads of an error that is none of this project's: its type too may depend on what was read."""
 
 app = ClientApp()
 
@@ -115,6 +119,11 @@ def failure(message: Message, reason: str) -> Message:
     return Message(Error(code=_FAILED, reason=reason), reply_to=message)
 
 
+def refusal(message: Message, error: Exception) -> Message:
+    """Answer that something went wrong; what it was, only where it was foreseen."""
+    return failure(message, type(error).__name__ if isinstance(error, ShoalError) else UNFORESEEN)
+
+
 def _step(message: Message, context: Context, answer: Callable[[Device, RoundStep], bytes]) -> Message:
     """Answer one of the exchanges that follow the announcement."""
     return _reply(message, context, lambda me, found: StepReply(reply=answer(me, from_fields(RoundStep, found))))
@@ -136,7 +145,7 @@ def _reply(message: Message, context: Context, answer: Callable[[Device, Fields]
         _refuse_late(message)
         fields = to_fields(answer(device(context), _fields(message)))
     except Exception as error:  # noqa: BLE001 - nothing unforeseen may speak to the server either
-        return failure(message, type(error).__name__)
+        return refusal(message, error)
     return Message(RecordDict({"fields": ConfigRecord(dict(fields))}), reply_to=message)
 
 

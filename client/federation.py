@@ -15,7 +15,7 @@ from client.contribution import announcement, is_pending
 from client.database import Database
 from client.identity import identity, is_enrolled, keep_certificate, operator_key, request_enrolment
 from client.ledger import Opening, append, read, writing
-from client.participation import advance, begin, resume
+from client.participation import advance, begin, expire, resume
 from client.priors import admit_backbone, held_version
 from client.rules import admit_round, booking
 from common.messages import rules_of
@@ -54,7 +54,10 @@ def enrol(
 def is_ready(device: Device, query: ReadyQuery) -> bool:
     """Say whether the person could contribute: something is pending, under the very prior held, and budget is left."""
     folder = device.folder
-    if not is_enrolled(folder) or not is_pending(device, query.kind, query.backbone):
+    if not is_enrolled(folder):
+        return False
+    expire(Database(folder))
+    if not is_pending(device, query.kind, query.backbone):
         return False
     with Database(folder).transaction("DEFERRED") as rows:
         if is_spent(read(rows, folder)):

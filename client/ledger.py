@@ -3,9 +3,9 @@
 What happened is apart from what it costs (`client.budget`): an event holds facts, no ε. Each event's canonical bytes
 are hashed with the digest before it (SHA-256), so nothing in the middle can be changed or removed unseen; SQL
 triggers refuse to try. That nothing was cut off at the end, as when an old copy of the file is put back, shows by
-the receipt: a file beside the vault with the newest digest, written after each commit. Without either no further
-contribution is made. A copy of the whole folder, receipt and all, cannot be told from the original; docs/privacy.md
-says so.
+the receipt: a file beside the vault with the newest digest, made before the first line and renewed after each commit.
+Where it is missing or ahead no further contribution is made. A copy of the whole folder, receipt and all, cannot be
+told from the original; docs/privacy.md says so.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def read(rows: sqlite3.Connection, folder: Path) -> tuple[Entry, ...]:
         entries.append(_entry(sequence, data, digest))
         previous = digest
     held = _receipt(folder)
-    if held is not None and held not in {entry.digest for entry in entries}:
+    if held is None and entries:
+        raise VaultError(f"the ledger's receipt is missing, as when {folder} was put back in part: {_REMEDY}")
+    if held not in {None, _START.hex(), *(entry.digest for entry in entries)}:
         raise VaultError(f"the ledger is older than its receipt, lines are missing at its end: {_REMEDY}")
     return tuple(entries)
 
@@ -148,6 +150,8 @@ def append(rows: sqlite3.Connection, folder: Path, event: Event) -> Entry:
         VaultError: the ledger was changed or cut off; nothing is added to such a one.
     """
     entries = read(rows, folder)
+    if not entries:
+        _seal_start(folder)
     previous = bytes.fromhex(entries[-1].digest) if entries else _START
     data = _canonical(event, now())
     digest, sequence = _digest(previous, data), len(entries) + 1
@@ -198,6 +202,11 @@ def _receipt(folder: Path) -> str | None:
         return None
     except (OSError, ValueError) as error:
         raise VaultError(f"the ledger's receipt {folder / RECEIPT} cannot be read: {_REMEDY}") from error
+
+
+def _seal_start(folder: Path) -> None:
+    """Make the receipt before the first line: from then on one that is missing was taken away."""
+    write_whole(folder / RECEIPT, f"{_START.hex()}\n".encode("ascii"), replace=True, mode=0o600)
 
 
 def _renew(folder: Path, digest: str) -> None:

@@ -7,17 +7,19 @@ runs, and deleted with its last step, or when the next round begins; its name st
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from client.database import now
 from client.sealing import seal_of
 from common.errors import ProtocolError, StaleRoundError
-from common.messages import RoundCall, from_fields, to_fields
+from common.messages import ROUND_SECONDS, RoundCall, from_fields, to_fields
 from common.secagg.states import Advertised, Confirmed, Done, Masked, Shared, read_state
 
 if TYPE_CHECKING:
     import sqlite3
 
+    from client.database import Database
     from common.messages import RoundStep
     from common.secagg.rules import Rules
 
@@ -50,18 +52,21 @@ def resume(rows: sqlite3.Connection, step: RoundStep, expected: type[_State]) ->
     """Give a round as it was announced, and where this device stands in it.
 
     Raises:
-        StaleRoundError: the round is over, unknown, or had its answer in this exchange.
+        StaleRoundError: the round is over, unknown, began too long ago, or had its answer in this exchange.
         ProtocolError: it is not the round that was announced under this name.
         VaultError: what was kept of it does not open.
     """
-    found = rows.execute("SELECT context, call, step, state FROM rounds WHERE id = ?", (step.round_id,)).fetchone()
+    query = "SELECT context, call, step, state, begun FROM rounds WHERE id = ?"
+    found = rows.execute(query, (step.round_id,)).fetchone()
     if found is None:
         raise StaleRoundError("this device is in no such round: wait for the next one")
-    context, call, name, data = found
+    context, call, name, data, begun = found
     if step.context != context:
         raise ProtocolError("the round's terms are others than those announced: take no further part in it")
     if name != expected.__name__:
         raise StaleRoundError("this exchange is over or not yet due: no exchange is answered twice")
+    if _is_over(begun):
+        raise StaleRoundError("this round began long ago, or the clock was set: wait for the next one")
     state = read_state(seal_of(rows).open(data, f"round/{step.round_id}/{name}"))
     if not isinstance(state, expected):
         raise ProtocolError("the stored state of this round is damaged: wait for the next one")
@@ -75,6 +80,24 @@ def advance(rows: sqlite3.Connection, round_id: str, state: Shared | Masked | Co
         return
     values = (type(state).__name__, _sealed(rows, round_id, state), round_id)
     rows.execute("UPDATE rounds SET step = ?, state = ? WHERE id = ?", values)
+
+
+def expire(database: Database) -> None:
+    """Delete the secrets of a round that is over without its last step; most often there are none, and nothing is done.
+
+    Whoever got hold of many devices later could open with them what a recorded round hid.
+    """
+    with database.transaction("DEFERRED") as rows:
+        kept = rows.execute("SELECT id, begun FROM rounds WHERE state IS NOT NULL").fetchall()
+    if old := [(_OVER, round_id) for round_id, begun in kept if _is_over(begun)]:
+        with database.transaction() as rows:
+            rows.executemany("UPDATE rounds SET step = ?, call = '', state = NULL WHERE id = ?", old)
+
+
+def _is_over(begun: str) -> bool:
+    """Tell whether a round that began then is over by now, or the clock was set since."""
+    elapsed = datetime.fromisoformat(now()) - datetime.fromisoformat(begun)
+    return abs(elapsed.total_seconds()) > ROUND_SECONDS
 
 
 def _sealed(rows: sqlite3.Connection, round_id: str, state: Advertised | Shared | Masked | Confirmed) -> bytes:

@@ -47,6 +47,9 @@ _SIGNATURE: Final = 64
 """Bytes of an Ed25519 signature (RFC 8032)."""
 _DIGEST: Final = 32
 """Bytes of SHA-256."""
+ROUND_SECONDS: Final = 900.0
+"""A round is over so long after its announcement, whatever became of it: a server has its five exchanges in it, and
+a device answers nothing of it any more, so that what it kept is of no use in a backup."""
 MAXIMUM_STEP: Final = 4 * 2**20
 """Bytes of one exchange: far above a list of 1,024 people or a vector of 65,536 integers, below Flower's 5 MiB."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_type_hints
 
 from common.errors import ConfigError
+from common.messages import ROUND_SECONDS
 from common.prior import KINDS, MAXIMUM_NORM, Kind
 from common.secagg.rules import MINIMUM_PEOPLE
 
@@ -62,7 +63,7 @@ class RunSettings:
     poll_seconds: float = 5.0
     """At least so long between one look at who is ready and the next."""
     deadline_seconds: float = 60.0
-    """For the replies of one exchange."""
+    """For the replies of one exchange; at most a fifth of what devices give a whole round."""
     patience_seconds: float = 3600.0
     """After so long without a round, a kind's round starts with those who are ready, if they are `minimum_people`;
     if there is none to start, the run ends."""
@@ -85,6 +86,8 @@ class RunSettings:
         for name in ("rounds", "max_directions", "cohorts"):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
         _check(math.isfinite(self.clip) and 0 < self.clip <= MAXIMUM_NORM, "clip", "above 0 and finite", self.clip)
+        most = ROUND_SECONDS / 5
+        _check(self.deadline_seconds <= most, "deadline-seconds", f"at most {most:g}", self.deadline_seconds)
         for name in ("poll_seconds", "deadline_seconds", "patience_seconds"):
             value = getattr(self, name)
             _check(math.isfinite(value) and value > 0, name, "above 0 and finite", value)

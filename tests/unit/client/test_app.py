@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from client.app import app, device
+from client.app import UNFORESEEN, app, device
 from client.database import FILE, Database
 from client.identity import identity
 from client.ledger import read
@@ -125,7 +125,7 @@ def test_the_text_of_an_error_never_leaves(folder, monkeypatch, action, kind):
 
     monkeypatch.setattr(f"client.app.{ANSWERS[action]}", fail)
     reply = ask(action, to_fields(QUESTIONS[action]), folder)
-    assert reply.error.reason == kind.__name__
+    assert reply.error.reason == UNFORESEEN  # not even its type, which may depend on what was read
     assert not any(secret in repr(reply) + repr(vars(reply)) + repr(reply.error) for secret in SECRETS)
     assert not any(secret.encode() in reply.deflate() for secret in SECRETS)
 

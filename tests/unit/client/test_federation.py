@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -392,6 +393,35 @@ def test_no_exchange_is_answered_twice(stage, exchange):
     with pytest.raises(StaleRoundError):
         STEPS[exchange](device, step)
     assert lines(device) == before
+
+
+@pytest.mark.parametrize("minutes", [16, 60 * 24 * 30, -16])
+@pytest.mark.parametrize("exchange", STEPS)
+def test_what_is_kept_of_a_round_is_of_no_use_later(stage, exchange, minutes, monkeypatch):
+    """A backup put back while it ran would answer under masks that were used before."""
+    device, _, step = stage(exchange)
+    before, later = lines(device), datetime.now(UTC) + timedelta(minutes=minutes)
+    with monkeypatch.context() as patched:
+        patched.setattr("client.participation.now", lambda: later.isoformat(timespec="seconds"))
+        with pytest.raises(StaleRoundError, match="long ago"):
+            STEPS[exchange](device, step)
+    assert lines(device) == before
+    STEPS[exchange](device, step)
+
+
+@pytest.mark.parametrize("exchange", STEPS)
+def test_secrets_of_a_round_that_was_never_ended_are_deleted_when_it_is_over(stage, exchange, monkeypatch):
+    device, _, step = stage(exchange)
+    query = ReadyQuery(kind="object", backbone=BACKBONE, prior_version=0)
+    is_ready(device, query)
+    assert secrets(device)
+    later = datetime.now(UTC) + timedelta(minutes=16)
+    with monkeypatch.context() as patched:
+        patched.setattr("client.participation.now", lambda: later.isoformat(timespec="seconds"))
+        is_ready(device, query)
+    assert not secrets(device)
+    with pytest.raises(StaleRoundError):
+        STEPS[exchange](device, step)
 
 
 def test_a_round_never_comes_twice_under_its_name_whatever_is_announced(device):

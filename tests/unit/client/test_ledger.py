@@ -162,3 +162,26 @@ def test_numbers_that_json_has_not_are_never_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write(tmp_path, Limits(central=float("inf"), local=1.0))
     assert entries(tmp_path) == ()
+
+
+def test_a_ledger_without_its_receipt_is_taken_for_one_that_was_put_back(tmp_path):
+    """Whoever restores `vault.sqlite` alone, on another disk, has no receipt there."""
+    write(tmp_path, *openings(2))
+    (tmp_path / RECEIPT).unlink()
+    with pytest.raises(VaultError, match="receipt is missing"):
+        entries(tmp_path)
+    with pytest.raises(VaultError, match="nothing more is contributed"):
+        write(tmp_path, Withdrawal())
+
+
+def test_a_crash_before_the_first_receipt_leaves_a_good_ledger(tmp_path, monkeypatch):
+    def die(*_):
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("client.ledger._renew", die)
+        with pytest.raises(RuntimeError):
+            write(tmp_path, *openings(1))
+    assert len(entries(tmp_path)) == 1
+    write(tmp_path, Withdrawal())
+    assert len(entries(tmp_path)) == 2

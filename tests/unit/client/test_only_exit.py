@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import fields
 from pathlib import Path
 
 import grimp
 import pytest
 
+from common.enrolment import Application
+
 ROOT = Path(__file__).parents[3]
 CLIENT = sorted((ROOT / "client").rglob("*.py"))
 EXIT = "client.contribution"
-SPEAKING = ("client.app", "client.node", "client.federation")
+SPEAKING = ("client.app", "client.node", "client.federation", "client.doorstep", "client.join", "client.membership")
 """What talks to a server, or decides what is said."""
 DERIVED = (
     "client.vault", "client.photos", "client.lesson", "client.unfinished", "client.generate", "client.learn",
@@ -71,9 +74,17 @@ def test_the_exit_is_really_on_the_way(graph):
     assert [one for one in graph.find_modules_directly_imported_by(EXIT) if is_derived(one)] == ["client.vault"]
 
 
-def test_only_two_modules_know_a_network():
+def test_only_three_modules_know_a_network():
     found = {name_of(path) for path in CLIENT if {name.split(".")[0] for name in imported(path)} & NETWORKS}
-    assert found == {"client.app", "client.node"}
+    assert found == {"client.app", "client.node", "client.doorstep"}
+
+
+def test_at_the_doorstep_nothing_of_the_person_is_known(graph):
+    """What enrolment sends is made elsewhere, and has the form of `common.enrolment.Application`."""
+    found = graph.find_modules_directly_imported_by("client.doorstep")
+    assert {one for one in found if one.startswith("client.")} == set()
+    application = {field.name for field in fields(Application)}
+    assert application == {"request", "node_key", "secret"}
 
 
 def test_nothing_but_the_vault_reads_its_tables():

@@ -92,6 +92,7 @@ def test_what_has_no_default_must_be_given(name):
         ("clip", float("inf")),
         ("poll-seconds", 0),
         ("deadline-seconds", -1.0),
+        ("deadline-seconds", 181.0),
         ("patience-seconds", float("inf")),
         ("max-directions", 0),
         ("cohorts", 0),
