@@ -17,7 +17,7 @@ from rich.console import Console
 
 from client.files import write_whole
 from client.terminal import pausing
-from client.web.sessions import FOLDER, Sessions
+from client.web.sessions import ADDRESS, FOLDER, LOOPBACK, PORT, Sessions
 
 ANSWER_SECONDS: Final = 5.0
 REDIRECT: Final = '<!doctype html><meta http-equiv="refresh" content="0;url={}"><title>Shoal</title>'
@@ -26,7 +26,7 @@ REDIRECT: Final = '<!doctype html><meta http-equiv="refresh" content="0;url={}">
 def open_page(
     *,
     browser: Annotated[bool, typer.Option(help="Open it, or only print the link.")] = True,
-    port: Annotated[int, typer.Option(help="Preferred port, where no daemon serves the page yet.")] = 8719,
+    port: Annotated[int, typer.Option(help="Preferred port, where no daemon serves the page yet.")] = PORT,
     model: Annotated[
         str | None, typer.Option("--model", help="Folder or hub name of a Stable Diffusion model, else SHOAL_MODEL.")
     ] = None,
@@ -70,8 +70,8 @@ def show(home: Path, address: str, console: Console, *, browser: bool) -> None:
 def running_page(home: Path) -> str | None:
     """Return the address of the page that is served for this state folder; None if none is."""
     try:
-        address = json.loads((home / FOLDER / "address.json").read_bytes())["address"]
-        with urllib.request.urlopen(f"{address}/enter", timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - our own file
-            return str(address) if answer.status == 200 else None
+        address = f"http://{LOOPBACK}:{int(json.loads((home / FOLDER / ADDRESS).read_bytes())['port'])}"
+        with urllib.request.urlopen(f"{address}/enter", timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - loopback
+            return address if answer.status == 200 else None
     except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):
         return None

@@ -18,13 +18,10 @@ import uvicorn
 from client.files import write_whole
 from client.web.app import create_app
 from client.web.house import House
-from client.web.sessions import FOLDER, Sessions
+from client.web.sessions import ADDRESS, FOLDER, LOOPBACK, PORT, Sessions
 from client.web.studio import Studio
 from common.errors import ConfigError
 
-LOOPBACK: Final = "127.0.0.1"
-PORT: Final = 8719
-"""Where a bookmark finds it; another one where that is taken."""
 STARTING_SECONDS: Final = 20.0
 
 
@@ -47,7 +44,9 @@ def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[
     studio = Studio(model)
     house = House(home=home, studio=studio, sessions=Sessions(home, time.time), port=own)
     server = uvicorn.Server(
-        uvicorn.Config(create_app(house), log_config=None, access_log=False, server_header=False, lifespan="off")
+        uvicorn.Config(
+            create_app(house), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none"
+        )
     )
     thread = threading.Thread(target=server.run, args=([listener],), name="page", daemon=True)
     thread.start()
@@ -55,8 +54,8 @@ def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[
     while not server.started and thread.is_alive() and time.monotonic() < end:
         time.sleep(0.01)
     address = f"http://{LOOPBACK}:{own}"
-    file = home / FOLDER / "address.json"
-    write_whole(file, json.dumps({"address": address, "process": os.getpid()}).encode(), replace=True, mode=0o600)
+    file = home / FOLDER / ADDRESS
+    write_whole(file, json.dumps({"port": own, "process": os.getpid()}).encode(), replace=True, mode=0o600)
     try:
         yield address
     finally:

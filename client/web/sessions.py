@@ -15,6 +15,12 @@ from pathlib import Path
 from typing import Final
 
 FOLDER: Final = "page"
+"""Of the state folder: what the page keeps."""
+ADDRESS: Final = "address.json"
+"""In it: the port of the page that is served now, and its process."""
+LOOPBACK: Final = "127.0.0.1"
+PORT: Final = 8719
+"""Where a bookmark finds the page; another one where that is taken."""
 LINK_SECONDS: Final = 300.0
 """A link is for now: printed, clicked, used up."""
 SESSION_SECONDS: Final = 30 * 24 * 3600.0

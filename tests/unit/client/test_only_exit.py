@@ -18,7 +18,7 @@ SPEAKING = ("client.app", "client.node", "client.federation", "client.doorstep",
 """What talks to a server, or decides what is said."""
 DERIVED = (
     "client.vault", "client.photos", "client.lesson", "client.unfinished", "client.generate", "client.learn",
-    "client.backbone", "client.terminal", "client.cli",
+    "client.backbone", "client.terminal", "client.cli", "client.choices", "client.course", "client.web",
 )  # fmt: skip
 """What knows pictures, prompts, names, or what became of them."""
 NETWORKS = {
@@ -27,6 +27,8 @@ NETWORKS = {
 }  # fmt: skip
 
 
+PAGE = {f"client.web.{name}" for name in ("api", "app", "gate", "opening", "serving", "views")}
+"""What the person's own browser sees, on loopback."""
 METADATA = {"importlib", "importlib.metadata", "importlib.metadata.version", "importlib.metadata.PackageNotFoundError"}
 """What of importlib tells versions and imports nothing."""
 
@@ -74,9 +76,19 @@ def test_the_exit_is_really_on_the_way(graph):
     assert [one for one in graph.find_modules_directly_imported_by(EXIT) if is_derived(one)] == ["client.vault"]
 
 
-def test_only_three_modules_know_a_network():
+def test_only_three_modules_and_the_page_know_a_network():
     found = {name_of(path) for path in CLIENT if {name.split(".")[0] for name in imported(path)} & NETWORKS}
-    assert found == {"client.app", "client.node", "client.doorstep"}
+    assert found == {"client.app", "client.node", "client.doorstep"} | PAGE
+
+
+def test_the_page_is_asked_and_asks_nobody():
+    """It listens on loopback (tests/unit/client/web/test_serving.py); `shoal open` alone asks, whether it is there."""
+    page = [path for path in CLIENT if name_of(path).startswith("client.web.")]
+    listening = {"fastapi", "starlette", "uvicorn"}
+    for path in page:
+        found = {name.split(".")[0] for name in imported(path)} & NETWORKS - listening
+        allowed = {"client.web.serving": {"socket"}, "client.web.opening": {"urllib"}}
+        assert found <= allowed.get(name_of(path), set()), path
 
 
 def test_at_the_doorstep_nothing_of_the_person_is_known(graph):
