@@ -57,6 +57,12 @@ def learn(
     reference: Annotated[
         bool, typer.Option("--reference", help="Learn by the published algorithm, to compare.")
     ] = False,
+    engine: Annotated[
+        Literal["auto", "differences", "quanto", "float32"],
+        typer.Option(help="What computes the losses; auto is the fastest that passes the gate."),
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Processor threads. [default: PyTorch's choice]")] = None,
     home: Home,
 ) -> None:
     """Teach a concept from a handful of photos. Ctrl-C pauses; the same command goes on."""
@@ -64,7 +70,16 @@ def learn(
     from client.lesson import Lesson, teach
 
     lesson = Lesson(
-        photos=photos, name=name, class_word=class_word, kind=kind, forwards=forwards, seed=seed, published=reference
+        photos=photos,
+        name=name,
+        class_word=class_word,
+        kind=kind,
+        forwards=forwards,
+        seed=seed,
+        published=reference,
+        engine=engine,
+        device=device,
+        threads=threads,
     )
     if not teach(lesson, model, home, Console()):
         raise typer.Exit(130)
@@ -179,6 +194,7 @@ def quiet() -> None:
     """Keep the model libraries from reporting to anyone and from filling the terminal."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve each other on a busy machine
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 

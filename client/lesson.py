@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from client.backbone.engine import Engine, TorchEngine
+from client.backbone.choice import Name as EngineName
+from client.backbone.choice import open_engine
+from client.backbone.engine import Engine
 from client.backbone.folder import find_backbone
 from client.backbone.latents import Latents
 from client.course import Course, watching
@@ -26,6 +28,9 @@ from client.unfinished import checkpoint_path, forget_unfinished
 from client.vault import Concept, Vault
 from common.errors import ConfigError, PriorError
 from common.prior import Prior
+
+MODELS = "models"
+"""Below the person's folder: int8 forms of models, and what the gate found of engines on them."""
 
 REASONS = {
     "plateau": "it stopped getting better",
@@ -47,6 +52,9 @@ class Lesson:
     seed: int = 0
     published: bool = False
     """Whether to learn by the published algorithm instead of ours."""
+    engine: EngineName = "auto"
+    device: str = "cpu"
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be learned, before anything is loaded."""
@@ -67,12 +75,13 @@ def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> bo
     if any(concept.name == lesson.name for concept in vault.concepts()):
         raise ConfigError(f"<{lesson.name}> was taught already: choose another --name, or shoal forget {lesson.name}")
     with console.status("loading the model"):
-        engine = TorchEngine(find_backbone(model))
+        engine = _engine(lesson, model, home, console)
         pixels = _pixels(lesson, engine.pixel_size, console)
         latents = engine.encode(pixels)
     admit_backbone(home, engine.fingerprint, engine.width)
     prior = None if lesson.published else _prior(home, engine.fingerprint, lesson.kind, console)
-    checkpoint = checkpoint_path(home, lesson.name, f"{lesson.kind}/{lesson.class_word}", pixels)
+    what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}"
+    checkpoint = checkpoint_path(home, lesson.name, what, pixels)
     with learning_bar(console, f"learning <{lesson.name}>") as progress, pausing() as stop:
         watch = watching(Course(home), lesson.name, checkpoint.stem)
         learned = _learn(engine, latents, lesson, prior, checkpoint, progress, stop, watch)
@@ -85,6 +94,17 @@ def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> bo
     forget_unfinished(home, lesson.name)
     _tell(lesson, learned, console)
     return True
+
+
+def _engine(lesson: Lesson, model: str | None, home: Path, console: Console) -> Engine:
+    return open_engine(
+        find_backbone(model),
+        home / MODELS,
+        lesson.engine,
+        device=lesson.device,
+        threads=lesson.threads,
+        told=lambda text: console.print(text, highlight=False),
+    )
 
 
 def _learn(

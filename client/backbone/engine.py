@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,21 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from client.backbone.encoding import encode_photos
 from client.backbone.latents import Batch, Latents
+from client.backbone.prompts import sayings
 from client.backbone.quantization import frozen
 from common.errors import BackboneError
-
-PLACEHOLDER = "<concept>"
-TEMPLATES = {
-    "object": ("a photo of a {}",),
-    "style": ("a picture in the style of {}",),
-    "taste": ("a picture, {}",),
-}
-"""Prompts of a learning, by kind; a backbone's folder may bring its own in ``shoal.json``."""
-
-TIMESTEPS = (500, 900)
-"""[T_L, T_U) of Partial Uniform Timestep Sampling, as measured for Stable Diffusion (ZOODiP, arXiv:2503.14868); a
-backbone's folder may bring its own in ``shoal.json``, because where text matters depends on the model."""
 
 ROWS_AT_ONCE = 32
 """Rows (candidates times draws) of one U-Net call; more are cut into slices to bound the memory."""
@@ -41,6 +30,8 @@ class Engine(Protocol):
     """Width d of a token vector."""
     pixel_size: int
     """Side of the pictures it was made for, in pixels."""
+    latent_shape: tuple[int, int, int]
+    """Channels and sides of its latents."""
     fingerprint: str
     """SHA-256 of the weights, in hexadecimal: which model a token belongs to."""
 
@@ -103,7 +94,9 @@ class TorchEngine:
                 "name a local folder with unet/, vae/, text_encoder/, tokenizer/ and scheduler/ in safetensors"
             ) from error
         self.width = int(self._text.config.hidden_size)
-        self.pixel_size = int(self._unet.config.sample_size) * self._factor
+        side = int(self._unet.config.sample_size)
+        self.latent_shape = (int(self._unet.config.in_channels), side, side)
+        self.pixel_size = side * self._factor
         self.fingerprint = fingerprint(folder)
 
     def _load(self, *, int8: bool) -> None:
@@ -120,11 +113,8 @@ class TorchEngine:
         self._table = _Vocabulary(frozen(text.get_input_embeddings(), int8=False)).to(self.device)
         self._text = frozen(text, int8=int8).to(self.device)
         self._text.set_input_embeddings(self._table)
-        chosen = self.folder / "shoal.json"
-        own = json.loads(chosen.read_text()) if chosen.exists() else {}
-        self._templates = {**TEMPLATES, **own.get("templates", {})}
-        low, high = own.get("timesteps", TIMESTEPS)
-        self.timesteps = (int(low), int(high))
+        said = sayings(self.folder)
+        self._templates, self.timesteps = said.templates, said.timesteps
 
     def anchor(self, word: str) -> Tensor:
         """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
@@ -141,20 +131,9 @@ class TorchEngine:
         """Return how many prompts a kind of concept has."""
         return len(self._templates[kind])
 
-    @torch.inference_mode()
     def encode(self, pixels: NDArray[Any]) -> Latents:
         """Encode photos once; the VAE is loaded for this and let go (it stays in floating point: it is small)."""
-        vae = AutoencoderKL.from_pretrained(
-            self.folder, subfolder="vae", torch_dtype=torch.float32, use_safetensors=True
-        )
-        vae = frozen(vae, int8=False).to(self.device)
-        rows = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
-        posteriors = [vae.encode(row[None].to(self.device)).latent_dist for row in rows]
-        scale = vae.config.scaling_factor
-        return Latents(
-            mean=torch.cat([p.mean for p in posteriors]).cpu() * scale,
-            spread=torch.cat([p.std for p in posteriors]).cpu() * scale,
-        )
+        return encode_photos(self.folder, pixels, self.device)
 
     @torch.inference_mode()
     def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:

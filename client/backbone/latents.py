@@ -36,6 +36,14 @@ class Batch:
         """Return the number of draws."""
         return len(self.latents)
 
+    def split(self, draws: int) -> list[Batch]:
+        """Return batches of at most so many draws."""
+        parts = (part.split(draws) for part in (self.latents, self.noise, self.timesteps, self.templates))
+        return [
+            Batch(latents=latents, noise=noise, timesteps=timesteps, templates=templates)
+            for latents, noise, timesteps, templates in zip(*parts, strict=True)
+        ]
+
 
 def draw_batch(
     latents: Latents,

@@ -1,0 +1,204 @@
+"""A network that carries one base point and the differences from it, instead of many points.
+
+A zeroth-order search lives on differences of losses between points a step μ apart. In bfloat16 the points' own rounding
+drowns them: eight bits of mantissa are spent on what the points have in common. So the first rows of a batch are the
+base, and every further row is what a candidate *adds* to the base's row:
+
+    linear maps      y = W x + b for the base, dy = W dx for a difference: the same matrix product, no bias
+    everything else  dy = f(x + dx) - f(x), taken in float32
+
+Each difference then has its own eight bits, however small it is against the base. In exact arithmetic this is the
+network on the points themselves; nothing is linearized and μ may be of any size. It is to finite differences what
+forward-mode differentiation is to derivatives, with the layers' own kernels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention_processor import Attention
+from diffusers.models.embeddings import Timesteps
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.activations import GELUActivation, QuickGELUActivation
+from transformers.models.clip.modeling_clip import CLIPAttention
+
+from client.backbone.stored import Stored
+from common.errors import BackboneError
+
+LINEAR = (nn.Linear, nn.Conv2d, Stored)
+CURVED = (nn.GroupNorm, nn.LayerNorm, nn.SiLU, nn.GELU, GELUActivation, QuickGELUActivation)
+"""Layers of which the difference is taken point by point."""
+
+HARMLESS = (nn.Dropout, nn.Identity, nn.Embedding)
+
+
+@dataclass(slots=True)
+class Rows:
+    """How many candidates a batch holds, the base among them; all layers of a network share one."""
+
+    candidates: int = 1
+
+    def base(self, rows: Tensor) -> int:
+        """Return how many of the rows are the base's."""
+        return len(rows) // self.candidates
+
+
+class Mapped(nn.Module):
+    """A linear layer or convolution: its bias belongs to the base alone."""
+
+    def __init__(self, layer: Any, rows: Rows) -> None:  # noqa: ANN401 - one of LINEAR
+        super().__init__()
+        self.layer, self.rows = layer, rows
+        self.bias = layer.bias
+        layer.bias = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map base and differences alike."""
+        y: Tensor = self.layer(x)
+        if self.bias is not None:
+            across = (-1, 1, 1) if y.ndim == 4 else (-1,)
+            y[: self.rows.base(y)].add_(self.bias.view(across))
+        return y
+
+
+class Curved(nn.Module):
+    """A layer that is not linear, applied to the points themselves."""
+
+    def __init__(self, layer: nn.Module, rows: Rows) -> None:
+        super().__init__()
+        self.layer, self.rows = layer, rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return f of the base and f(x + dx) - f(x)."""
+        return apart(self.layer(together(x, self.rows)), self.rows, x.dtype)
+
+
+class GatedGelu(nn.Module):
+    """GEGLU (Shazeer, arXiv:2002.05202) of the points themselves."""
+
+    def __init__(self, layer: GEGLU, rows: Rows) -> None:
+        super().__init__()
+        self.proj, self.rows = layer.proj, rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return h * gelu(g) and its differences."""
+        value, gate = together(self.proj(x), self.rows).chunk(2, dim=-1)
+        return apart(value * functional.gelu(gate), self.rows, x.dtype)
+
+
+class Constant(nn.Module):
+    """An embedding of the timestep: all candidates share it, so that its differences are zero."""
+
+    def __init__(self, layer: nn.Module, rows: Rows) -> None:
+        super().__init__()
+        self.layer, self.rows = layer, rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the base's embedding, then zeros."""
+        y: Tensor = self.layer(x)
+        y[self.rows.base(y) :] = 0
+        return y
+
+
+class DifferenceAttention:
+    """What diffusers' `Attention` computes, on the points themselves."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def __call__(
+        self,
+        attn: Any,  # noqa: ANN401 - diffusers has no types
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        """Attend from ``hidden_states`` to the text, or to themselves."""
+        del attention_mask, temb  # checked when the network was made: no such use
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        parts = (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        points = [together(part, self.rows) for part in parts]
+        query, key, value = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in points)
+        seen = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        mapped: Tensor = attn.to_out[0](apart(seen, self.rows, hidden_states.dtype))
+        scaled: Tensor = mapped / attn.rescale_output_factor
+        return scaled
+
+
+class CausalAttention(nn.Module):
+    """What transformers' `CLIPAttention` computes in a text encoder, on the points themselves."""
+
+    def __init__(self, layer: CLIPAttention, rows: Rows) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList((layer.q_proj, layer.k_proj, layer.v_proj))
+        self.out, self.heads, self.rows = layer.out_proj, layer.num_heads, rows
+
+    def forward(self, hidden_states: Tensor, attention_mask: None = None) -> tuple[Tensor, None]:
+        """Attend to the words before each word."""
+        del attention_mask
+        points = [together(part(hidden_states), self.rows) for part in self.maps]
+        query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in points)
+        seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).flatten(2)
+        return self.out(apart(seen, self.rows, hidden_states.dtype)), None
+
+
+def together(x: Tensor, rows: Rows) -> Tensor:
+    """Return the points, float32, of base and differences."""
+    points = x.float() if x.dtype != torch.float32 else x.clone()
+    grouped = points.view(rows.candidates, -1, *points.shape[1:])
+    grouped[1:] += grouped[0]
+    return points
+
+
+def apart(points: Tensor, rows: Rows, dtype: torch.dtype) -> Tensor:
+    """Return base and differences of points; `together` is its inverse."""
+    grouped = points.view(rows.candidates, -1, *points.shape[1:])
+    grouped[1:] -= grouped[0]
+    return points.to(dtype)
+
+
+def carry_differences(network: nn.Module, rows: Rows) -> None:
+    """Make a U-Net or text encoder carry differences, in place; ``rows`` is told before each batch what it holds.
+
+    Raises:
+        BackboneError: the network has a layer that this does not know.
+    """
+    for name, child in network.named_children():
+        new = _carrying(child, rows)
+        if new is not None:
+            setattr(network, name, new)
+            child = new  # noqa: PLW2901 - its own layers come next
+        if not isinstance(child, (Mapped, Curved, Constant)):
+            carry_differences(child, rows)
+
+
+def _carrying(layer: nn.Module, rows: Rows) -> nn.Module | None:
+    """Return what stands for a layer; None for a container, whose layers are looked at one by one."""
+    if isinstance(layer, LINEAR):
+        return Mapped(layer, rows)
+    if isinstance(layer, CURVED):
+        return Curved(layer, rows)
+    if isinstance(layer, CLIPAttention):
+        return CausalAttention(layer, rows)
+    if isinstance(layer, GEGLU):
+        return GatedGelu(layer, rows)
+    if isinstance(layer, Timesteps):
+        return Constant(layer, rows)
+    if isinstance(layer, Attention):
+        _attend(layer, rows)
+    elif not isinstance(layer, HARMLESS) and next(layer.children(), None) is None:
+        raise BackboneError(f"no arithmetic of differences for {type(layer).__name__}: choose --engine quanto")
+    return None
+
+
+def _attend(layer: Any, rows: Rows) -> None:  # noqa: ANN401 - diffusers has no types
+    unknown = ("spatial_norm", "group_norm", "norm_q", "norm_k", "norm_cross")
+    used = [name for name in unknown if getattr(layer, name, None)]
+    if used or layer.residual_connection:
+        raise BackboneError(f"no arithmetic of differences for attention with {used}: choose --engine quanto")
+    layer.set_processor(DifferenceAttention(rows))

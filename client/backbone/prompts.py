@@ -1,0 +1,93 @@
+"""What is said to a text encoder: templates, captions, and where in them the learned vectors stand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from common.errors import BackboneError
+
+TEMPLATES = {
+    "object": ("a photo of a {}",),
+    "style": ("a picture in the style of {}",),
+    "taste": ("a picture, {}",),
+}
+"""Prompts of a learning, by kind; a backbone's folder may bring its own in ``shoal.json``."""
+
+TIMESTEPS = (500, 900)
+"""[T_L, T_U) of Partial Uniform Timestep Sampling, as measured for Stable Diffusion (ZOODiP, arXiv:2503.14868); a
+backbone's folder may bring its own in ``shoal.json``, because where text matters depends on the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sayings:
+    """A backbone's own prompts and timesteps: ``templates`` and ``timesteps`` in the ``shoal.json`` of its folder."""
+
+    templates: dict[str, tuple[str, ...]]
+    timesteps: tuple[int, int]
+
+
+def sayings(folder: Path) -> Sayings:
+    """Return what the folder says, or else what suits Stable Diffusion.
+
+    Raises:
+        BackboneError: its ``shoal.json`` cannot be read.
+    """
+    chosen = folder / "shoal.json"
+    try:
+        own = json.loads(chosen.read_text()) if chosen.is_file() else {}
+        low, high = own.get("timesteps", TIMESTEPS)
+        templates = {**TEMPLATES, **{kind: tuple(texts) for kind, texts in own.get("templates", {}).items()}}
+        return Sayings(templates=templates, timesteps=(int(low), int(high)))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BackboneError(f"{chosen} cannot be read ({error}): mend it or delete it") from error
+
+
+def token_ids(tokenizer: CLIPTokenizer, template: str, vectors: int) -> Tensor:
+    """Return padded token ids, shape (length,); the learned vectors stand as -1, -2, ... in the place of ``{}``.
+
+    Raises:
+        BackboneError: the template has not exactly one place for them, or they do not fit.
+    """
+    if template.count("{}") != 1:
+        raise BackboneError(f"the caption {template!r} must have {{}} once, where the concept stands")
+    before, after = (_ids(tokenizer, part.strip()) for part in template.split("{}"))
+    length = int(tokenizer.model_max_length)
+    body = [*before, *range(-1, -1 - vectors, -1), *after]
+    if len(before) + vectors > length - 2:
+        raise BackboneError(f"{vectors} vectors do not fit into a prompt of {length} tokens: ask for fewer")
+    ids = [tokenizer.bos_token_id, *body[: length - 2], tokenizer.eos_token_id]
+    return torch.tensor(ids + [tokenizer.pad_token_id] * (length - len(ids)))
+
+
+def word_vector(tokenizer: CLIPTokenizer, table: Tensor, word: str) -> Tensor:
+    """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
+    ids = _ids(tokenizer, word)
+    return table[ids].float().mean(dim=0) if ids else torch.zeros(table.shape[1])
+
+
+def embedded(ids: Tensor, table: Tensor, vectors: Tensor) -> Tensor:
+    """Return token embeddings of prompts for every candidate.
+
+    Args:
+        ids: shape (prompts, length), with -1, -2, ... where candidates stand.
+        table: token embeddings, shape (V, d).
+        vectors: the candidates' vectors, shape (candidates, vectors, d).
+
+    Returns:
+        Shape (candidates, prompts, length, d), float32.
+    """
+    known = table[ids.clamp(min=0)].float()
+    ours = vectors[:, (-1 - ids).clamp(min=0)].float()
+    return torch.where((ids < 0)[..., None], ours, known)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401 - transformers has no types
+    found: list[int] = tokenizer(text, add_special_tokens=False).input_ids
+    return found

@@ -1,0 +1,99 @@
+"""Folders of pipelines with a real model's exact architecture and random weights: for cost, never for quality.
+
+Every number below is the published configuration's; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from client.backbone.folder import SHIPPED
+
+UNETS: dict[str, dict[str, Any]] = {
+    "sd15": {
+        "sample_size": 64,
+        "block_out_channels": (320, 640, 1280, 1280),
+        "cross_attention_dim": 768,
+        "attention_head_dim": 8,
+    },
+    "tiny": {
+        "sample_size": 8,
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": 32,
+        "attention_head_dim": 4,
+        "norm_num_groups": 8,
+    },
+}
+"""``sd15``: Stable Diffusion 1.5's U-Net; the rest of it is diffusers' defaults, which are that model's."""
+
+TEXTS: dict[str, dict[str, Any]] = {
+    "sd15": {
+        "vocab_size": 49408,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "max_position_embeddings": 77,
+    },
+    "tiny": {
+        "vocab_size": 4514,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 20,
+    },
+}
+"""``sd15``: the text encoder of CLIP ViT-L/14."""
+
+VAES: dict[str, dict[str, Any]] = {
+    "sd15": {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "sample_size": 512},
+    "tiny": {"block_out_channels": (8, 16, 16), "layers_per_block": 1, "sample_size": 32, "norm_num_groups": 8},
+}
+
+NOISE = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+"""Stable Diffusion's noise schedule."""
+
+
+def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float16) -> Path:
+    """Write a pipeline's folder with the architecture of ``shape`` and random weights; return it.
+
+    Args:
+        shape: a key of `UNETS`.
+        folder: is made; one that is there already is taken as it is.
+        seed: decides the weights.
+        dtype: of the files, as models are published.
+    """
+    if (folder / "unet").exists():
+        return folder
+    torch.manual_seed(seed)
+    tokenizer = CLIPTokenizer.from_pretrained(
+        SHIPPED, subfolder="tokenizer", model_max_length=TEXTS[shape]["max_position_embeddings"]
+    )
+    tokenizer.save_pretrained(folder / "tokenizer")
+    ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    text = CLIPTextModel(CLIPTextConfig(**TEXTS[shape], **ends, hidden_act="quick_gelu"))
+    text.to(dtype).save_pretrained(folder / "text_encoder")
+    vae = VAES[shape]
+    blocks = len(vae["block_out_channels"])
+    AutoencoderKL(
+        **vae, down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks
+    ).to(dtype).save_pretrained(folder / "vae")
+    UNet2DConditionModel(**UNETS[shape]).to(dtype).save_pretrained(folder / "unet")
+    DDIMScheduler(**NOISE).save_pretrained(folder / "scheduler")
+    return folder

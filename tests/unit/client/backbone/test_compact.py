@@ -1,0 +1,129 @@
+"""The compact engine beside the others: the same losses, and slopes that survive bfloat16."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from client.backbone.compact import EXACT, CompactEngine, Form
+from client.backbone.engine import TorchEngine
+from client.backbone.gate import cosine, slopes
+from client.backbone.latents import draw_batch
+from client.learn.search import learn
+from client.learn.settings import Settings
+
+POINTS = Form(differences=False)
+"""int8 and bfloat16, but each candidate as it is."""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def exact(tiny_backbone, cache):
+    return CompactEngine(tiny_backbone, cache, form=EXACT)
+
+
+@pytest.fixture(scope="module")
+def compact(tiny_backbone, cache):
+    return CompactEngine(tiny_backbone, cache)
+
+
+@pytest.fixture(scope="module")
+def latents(compact):
+    side = compact.pixel_size
+    return compact.encode(np.random.default_rng(0).integers(0, 256, (3, side, side, 3), dtype=np.uint8))
+
+
+def batch_of(engine, latents, draws=4):
+    return draw_batch(latents, draws, engine.timesteps, engine.templates("object"), torch.Generator().manual_seed(1))
+
+
+def candidates_of(engine, count=3):
+    return engine.anchor("dog") + 0.1 * torch.randn(count, engine.width, generator=torch.Generator().manual_seed(2))
+
+
+def test_float32_throughout_is_what_transformers_and_diffusers_compute(tiny_backbone, exact, latents):
+    plain = TorchEngine(tiny_backbone, int8=False)
+    batch, candidates = batch_of(exact, latents), candidates_of(exact)
+    ours, theirs = exact.losses(candidates, batch, "object"), plain.losses(candidates, batch, "object")
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+
+
+def test_differences_are_exact_where_arithmetic_is(tiny_backbone, cache, exact, latents):
+    form = Form(weights="whole", arithmetic=torch.float32)
+    carried = CompactEngine(tiny_backbone, cache, form=form)
+    batch, candidates = batch_of(exact, latents), candidates_of(exact)
+    ours, theirs = carried.losses(candidates, batch, "object"), exact.losses(candidates, batch, "object")
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=0)
+
+
+def test_int8_losses_agree_with_quanto(tiny_backbone, cache, latents):
+    quanto = TorchEngine(tiny_backbone)
+    ours = CompactEngine(tiny_backbone, cache, form=Form(arithmetic=torch.float32))
+    batch, candidates = batch_of(ours, latents), candidates_of(ours)
+    # quanto quantizes the text encoder's and the U-Net's layers by the same rule: what is left is float32's rounding.
+    torch.testing.assert_close(
+        ours.losses(candidates, batch, "object"), quanto.losses(candidates, batch, "object"), rtol=1e-4, atol=0
+    )
+
+
+def test_slopes_survive_bfloat16_as_differences_and_not_as_points(tiny_backbone, cache, exact, compact):
+    points = CompactEngine(tiny_backbone, cache, form=POINTS)
+    true = slopes(exact)
+    assert cosine(slopes(compact), true) > 0.99
+    assert cosine(slopes(points), true) < 0.95, "bfloat16 is fine enough here: this test could not fail"
+
+
+def test_a_batch_of_candidates_scores_each_as_alone(tiny_backbone, cache, latents):
+    engine = CompactEngine(tiny_backbone, cache, form=Form(arithmetic=torch.float32))
+    batch, candidates = batch_of(engine, latents), candidates_of(engine)
+    alone = torch.cat([engine.losses(c[None], batch, "object") for c in candidates])
+    torch.testing.assert_close(engine.losses(candidates, batch, "object"), alone, rtol=1e-4, atol=0)
+
+
+def test_losses_do_not_depend_on_how_a_batch_is_cut(tiny_backbone, cache, latents):
+    engine = CompactEngine(tiny_backbone, cache, form=Form(arithmetic=torch.float32))
+    batch, candidates = batch_of(engine, latents), candidates_of(engine)
+    whole = engine.losses(candidates, batch, "object")
+    for pixels in (1, 2 * 64, 3 * 64, 7 * 64):
+        engine._slices.pixels = pixels
+        torch.testing.assert_close(engine.losses(candidates, batch, "object"), whole, rtol=1e-5, atol=0)
+
+
+def test_a_whole_learning_needs_no_gradient_and_repeats(compact, latents):
+    settings = Settings(forwards=80, validation=8)
+    one, two = (learn(compact, latents, kind="object", class_word="dog", settings=settings) for _ in range(2))
+    assert one.forwards > 0
+    np.testing.assert_array_equal(one.token, two.token)
+    assert not any(p.requires_grad for network in (compact._unet, compact._text) for p in network.parameters())
+
+
+def test_a_noise_prediction_is_scored_against_noise(tiny_backbone, cache, latents, tmp_path):
+    folder = tmp_path / "epsilon"
+    shutil.copytree(tiny_backbone, folder)
+    config = folder / "scheduler" / "scheduler_config.json"
+    said = json.loads(config.read_text())
+    assert said["prediction_type"] == "v_prediction", "Stable Diffusion 2.x predicts v: the other tests hold that"
+    config.write_text(json.dumps(said | {"prediction_type": "epsilon", "rescale_betas_zero_snr": False}))
+    ours, plain = CompactEngine(folder, cache, form=EXACT), TorchEngine(folder, int8=False)
+    batch, candidates = batch_of(ours, latents), candidates_of(ours)
+    losses = ours.losses(candidates, batch, "object")
+    torch.testing.assert_close(losses, plain.losses(candidates, batch, "object"), rtol=1e-5, atol=0)
+    by_v = CompactEngine(tiny_backbone, cache, form=EXACT).losses(candidates, batch, "object")
+    assert not torch.allclose(losses, by_v, rtol=1e-2)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_the_same_slopes_on_a_gpu(tiny_backbone, cache, exact, device):
+    there = torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
+    if not there:
+        pytest.skip(f"NO {device.upper()} HERE: nothing of it was tested")
+    engine = CompactEngine(tiny_backbone, cache, device=device)
+    assert cosine(slopes(engine), slopes(exact)) > 0.99
