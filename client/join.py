@@ -32,6 +32,8 @@ from common.errors import ConfigError
 from common.invitation import fingerprint, read_code
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from common.terms import Terms
 
 KEY_FILE: Final = "device-key.json"
@@ -55,20 +57,52 @@ def command(
     """Join a federation: see its terms, agree, and be let in."""
     console = Console()
     server, _, fragment = url.partition("#")
-    invitation = read_code(code or fragment)
-    address = base_url(server)
-    signed, terms, operator = fetch_terms(address, invitation.fingerprint)
     allowed = _allowance(home, budget, local)
-    console.print(as_table(terms, operator, allowed))
-    if terms.minimum_people < FEWEST_PEOPLE:
-        console.print(
-            f"[yellow]Your device refuses rounds of fewer than {FEWEST_PEOPLE} people, whatever it says here."
-        )
-    if not yes:
-        typer.confirm("Do you agree, and join?", abort=True)
-    _join(home, address, signed, terms, operator, invitation.secret)
+
+    def agree(terms: Terms, operator: bytes) -> bool:
+        console.print(as_table(terms, operator, allowed))
+        if terms.minimum_people < FEWEST_PEOPLE:
+            console.print(f"Your device refuses rounds of fewer than {FEWEST_PEOPLE} people, whatever it says here.")
+        return yes or typer.confirm("Do you agree, and join?")
+
+    terms = join(home, server, code or fragment, agree)
+    if terms is None:
+        console.print("not joined, and nothing was sent")
+        raise typer.Exit(1)
     set_limits(home, central=allowed.central, local=allowed.local)
     console.print(f"joined {terms.name}; `shoal daemon` takes part, `shoal privacy` shows what left", markup=False)
+
+
+def join(home: Path, server: str, code: str, agree: Callable[[Terms, bytes], bool]) -> Terms | None:
+    """Join the operator's federation, if the person agrees to the terms.
+
+    Args:
+        home: the state folder.
+        server: its URL.
+        code: what the operator gave.
+        agree: shown the terms and the operator's public key, says whether the person does.
+
+    Returns:
+        The terms; None if the person did not agree, and then nothing was sent.
+
+    Raises:
+        ConfigError: code or URL are none, or the server cannot be reached or refuses.
+        ProtocolError: the server is not the operator's.
+        VaultError: another operator's key is pinned here.
+    """
+    invitation, address = read_code(code), base_url(server)
+    signed, terms, operator = fetch_terms(address, invitation.fingerprint)
+    if not agree(terms, operator):
+        return None
+    asking = request_enrolment(home, Ed25519PublicKey.from_public_bytes(operator))
+    application = Application(request=asking, node_key=public_pem(node_key(home)), secret=invitation.secret)
+    if not invitation.secret:
+        _leave_key_file(application)
+    admission = apply(address, terms, application)
+    keep_certificate(home, admission.certificate)
+    admit_backbone(home, terms.backbone, terms.width)
+    keep_membership(home, signed, admission.node)
+    return terms
 
 
 def as_table(terms: Terms, operator: bytes, allowed: Limits) -> Table:
@@ -134,17 +168,6 @@ def _allowance(home: Path, budget: float | None, local: float | None) -> Limits:
     return checked(
         Limits(central=now.central if budget is None else budget, local=now.local if local is None else local)
     )
-
-
-def _join(home: Path, address: str, signed: bytes, terms: Terms, operator: bytes, secret: bytes) -> None:
-    asking = request_enrolment(home, Ed25519PublicKey.from_public_bytes(operator))
-    application = Application(request=asking, node_key=public_pem(node_key(home)), secret=secret)
-    if not secret:
-        _leave_key_file(application)
-    admission = apply(address, terms, application)
-    keep_certificate(home, admission.certificate)
-    admit_backbone(home, terms.backbone, terms.width)
-    keep_membership(home, signed, admission.node)
 
 
 def _leave_key_file(application: Application) -> None:

@@ -5,8 +5,8 @@ for a run's bundle hash only to see that it is one it knows, never for the bundl
 opens no port. `joined` connects as the device that `shoal join` enrolled, over TLS: all it needs is the `Membership`
 that `client.membership.read_membership` reads from the state folder.
 
-Flower's `http_request_response` and what inflates a message are private (1.41.0, pinned);
-tests/e2e/test_federation_deployment.py holds them to what is used here.
+What inflates a message is private to Flower (1.41.0, pinned); tests/e2e/test_federation_deployment.py holds it to what
+is used here.
 """
 
 from __future__ import annotations
@@ -18,21 +18,18 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Message, RecordDict
-from flwr.proto.fleet_pb2 import DeactivateNodeRequest
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
-from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.supernode.fleet_http_client import FleetHttpClient
-from flwr.supernode.fleet_http_connection import http_request_response
-from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from client.app import failure, refusal
+from client.link import linked
 from common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,6 +37,7 @@ if TYPE_CHECKING:
 
     from flwr.clientapp import ClientApp
 
+    from client.link import Link
     from client.membership import Membership
 
 UNKNOWN_APP: Final = "UnknownApp"
@@ -52,35 +50,44 @@ CLOCK_SECONDS: Final = 4.0
 class Node:
     """One connection to a SuperLink, as one device."""
 
-    node_id: int
+    link: Link
     _app: ClientApp
     _config: Mapping[str, str]
     _bundles: frozenset[str]
-    _link: tuple[Any, ...]
-    """What `http_request_response` gave, all of it Flower's own and private."""
+
+    @property
+    def node_id(self) -> int:
+        """The SuperLink's number for this device."""
+        return self.link.node_id
 
     def turn(self) -> bool:
         """Look for one message and answer it; False if there was none."""
-        receive, send, get_run, _get_fab, pull, push, confirm = self._link
-        if (received := receive()) is None:
+        if (received := self.link.receive()) is None:
             return False
-        envelope, tree = received
-        run_id = envelope.metadata.run_id
+        try:
+            self._reply(*received)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != httpx.codes.FORBIDDEN:  # otherwise the run is over: nobody waits
+                raise
+        return True
+
+    def _reply(self, envelope: Any, tree: Any) -> None:  # noqa: ANN401 - Flower's own and private
+        """Fetch a message, have it answered, and send the answer."""
+        link, run_id = self.link, envelope.metadata.run_id
         message = pull_and_inflate_object_from_tree(
-            tree, lambda item: pull(run_id, item), lambda item: confirm(run_id, item), return_type=Message
+            tree, lambda item: link.pull(run_id, item), lambda item: link.confirm(run_id, item), return_type=Message
         )
         message.metadata.__dict__["_message_id"] = tree.object_id
-        reply = self._answer(message, get_run(run_id))
+        reply = self._answer(message, link.run(run_id))
         reply.metadata.__dict__["_message_id"] = reply.object_id
         with no_object_id_recompute():
             # How long the answer took is nobody's business: it depends on what was drawn and on what is in the vault.
-            wanted, session = send(reply, get_object_tree(reply), 0.0)
+            wanted, session = link.send(reply, get_object_tree(reply), 0.0)
             push_objects(
                 get_all_nested_objects(reply),
-                lambda item, content: push(run_id, session, item, content),
+                lambda item, content: link.push(run_id, session, item, content),
                 object_ids_to_push=wanted,
             )
-        return True
 
     def _answer(self, message: Message, run: Any) -> Message:  # noqa: ANN401 - Flower's own and private
         """Call the app; it gets nothing of the run's settings, which nobody signs."""
@@ -100,8 +107,8 @@ class Node:
 def joined(membership: Membership, app: ClientApp, *, node_config: Mapping[str, str]) -> Iterator[Node]:
     """Connect as an enrolled device, over TLS and with its own key, and sign off at the end.
 
-    What an earlier process of this device left signed on is signed off first: after a crash Flower would otherwise
-    refuse the device until its heartbeats lapse, for a minute.
+    A server that cannot be reached is waited for (`client.link.PATIENCE_SECONDS`), on entering and in a `turn`; whoever
+    looks at least every 15 s stays online.
 
     Args:
         membership: what `shoal join` kept.
@@ -111,15 +118,11 @@ def joined(membership: Membership, app: ClientApp, *, node_config: Mapping[str, 
     Raises:
         ConfigError: the server cannot be reached or does not accept this device, on entering or in a `turn`.
     """
-    keys = (membership.key, membership.key.public_key())
-    sign_off(membership)
     with (
         _refusals(),
-        _linked(
-            membership.address, insecure=False, root_certificates=membership.authority, authentication_keys=keys
-        ) as (node_id, *link),
+        linked(membership.address, membership.key, authority=membership.authority, node=membership.node) as link,
     ):
-        yield Node(node_id, app, node_config, membership.bundles, tuple(link))
+        yield Node(link, app, node_config, membership.bundles)
 
 
 @contextmanager
@@ -134,44 +137,9 @@ def connected(
         node_config: the device's own settings, such as `state-folder`; nothing of it is sent.
         bundles: hashes of the bundles whose runs are answered.
     """
-    with _linked(address, insecure=True) as (node_id, *link):
-        yield Node(node_id, app, node_config, bundles, tuple(link))
-
-
-def sign_off(membership: Membership) -> None:
-    """Tell the SuperLink that this device is offline; no matter if it was.
-
-    Raises:
-        ConfigError: the server cannot be reached or does not accept this device.
-    """
-    interceptors: list[Any] = [
-        RuntimeVersionHttpInterceptor(component_name="SuperNode"),
-        NodeAuthHttpInterceptor(membership.key, membership.key.public_key()),
-    ]
-    with (
-        _refusals(),
-        FleetHttpClient.from_server_address(
-            membership.address, insecure=False, root_certificates=membership.authority, interceptors=interceptors
-        ) as client,
-    ):
-        try:
-            client.DeactivateNode(DeactivateNodeRequest(node_id=membership.node))
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.PRECONDITION_FAILED:  # it was offline
-                raise
-
-
-@contextmanager
-def _linked(address: str, **how: Any) -> Iterator[tuple[Any, ...]]:  # noqa: ANN401 - Flower's own and private
-    """Open Flower's link; what goes wrong while it is used comes out, which Flower would only log."""
-    wrong: Exception | None = None
-    with http_request_response(address, **how) as link:
-        try:
-            yield link
-        except Exception as error:  # noqa: BLE001 - raised below
-            wrong = error
-    if wrong is not None:
-        raise wrong
+    key = ec.generate_private_key(ec.SECP384R1())
+    with linked(address, key, authority=None, node=None, insecure=True) as link:
+        yield Node(link, app, node_config, bundles)
 
 
 @contextmanager
@@ -187,8 +155,11 @@ def _refusals() -> Iterator[None]:
 
 
 def _reason(response: httpx.Response) -> str:
-    """Tell a wrong clock from a device that is not wanted; the server's clock stands in every answer (RFC 9110)."""
-    if response.status_code != httpx.codes.UNAUTHORIZED:
+    """Tell a wrong clock from a device that is not wanted; the server's clock stands in every answer (RFC 9110).
+
+    A SuperLink answers 401 to a signature that is not fresh or not by the node, 412 to a key that it does not know.
+    """
+    if response.status_code not in {httpx.codes.UNAUTHORIZED, httpx.codes.PRECONDITION_FAILED}:
         return f"the server answers {response.status_code}: it is tried again later"
     try:
         off = (datetime.now(UTC) - parsedate_to_datetime(response.headers["date"])).total_seconds()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import MISSING, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from common.errors import ConfigError
+from server.settings import RunSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,13 +66,36 @@ def bundle_hash(folder: Path) -> str:
     return hashlib.sha256(build_fab_from_disk(folder)).hexdigest()
 
 
+def build_bundle(folder: Path) -> bytes:
+    """Fill `folder` and give the bundle's bytes; no operator's settings are in it, those come with each run.
+
+    So every server of one version of Shoal has the same bundle, and devices go on knowing it when settings change.
+
+    Raises:
+        ConfigError: one of our packages is not installed.
+    """
+    from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415 - as above
+
+    write_bundle(folder, default_run_config())
+    return build_fab_from_disk(folder)
+
+
+def default_run_config() -> dict[str, str | int | float]:
+    """Give every key of a run configuration: what has no default is empty, as in this project's own."""
+    found: dict[str, str | int | float] = {"people-folder": ""}
+    for item in fields(RunSettings):
+        value = "" if item.default is MISSING else item.default
+        found[item.name.replace("_", "-")] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return found
+
+
 def _copy(package: str, target: Path) -> None:
     found = find_spec(package)
     if found is None or found.origin is None:
         message = f"package {package!r} is not installed: install shoal whole, the bundle carries all its apps"
         raise ConfigError(message)
     source = Path(found.origin).parent
-    for path in source.rglob("*.py"):
+    for path in sorted(source.rglob("*.py")):
         copy = target / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

@@ -57,13 +57,13 @@ def serve(settings: RunSettings, port: int) -> None:
     (settings.state_folder / HASH_FILE).write_text(f"{bundle_hash(bundle)}\n", encoding="ascii")
     with _superlink(home, port):
         # Elsewhere than the source folder, so that what runs is what is in the bundle.
-        command = [_program("flwr"), "run", str(bundle.absolute()), "here", "--stream"]
+        command = [program("flwr"), "run", str(bundle.absolute()), "here", "--stream"]
         subprocess.run(command, env=environment(home), cwd=home, check=False)  # noqa: S603 - ours
         _require_completed(home)  # `flwr run` itself ends with 0 whatever became of the run
 
 
 def _require_completed(home: Path) -> None:
-    command = [_program("flwr"), "list", "here", "--format", "json"]
+    command = [program("flwr"), "list", "here", "--format", "json"]
     found = subprocess.run(command, env=environment(home), cwd=home, check=False, capture_output=True)  # noqa: S603 - ours
     if b'"finished:completed"' not in found.stdout:
         message = f"the run failed: what it said is above, what Flower said in {home / 'superlink.log'}"
@@ -79,7 +79,7 @@ def environment(home: Path) -> dict[str, str]:
 @contextmanager
 def _superlink(home: Path, port: int) -> Iterator[None]:
     """Run a SuperLink as long as the body runs; its log is in `home`."""
-    command = [_program("flower-superlink"), "--insecure", "--host", LOOPBACK, "--port", str(port)]
+    command = [program("flower-superlink"), "--insecure", "--host", LOOPBACK, "--port", str(port)]
     with (home / "superlink.log").open("ab") as log:
         link = subprocess.Popen(  # noqa: S603 - ours
             command, env=environment(home), cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -108,7 +108,7 @@ def _await_listening(link: subprocess.Popen[bytes], port: int, home: Path) -> No
     raise ConfigError(message)
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Find one of Flower's programs, next to our own Python before anywhere else."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)

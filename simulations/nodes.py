@@ -1,6 +1,7 @@
-"""Several devices in one process, each a node of its own: `python -m simulations.nodes ADDRESS HASH FOLDER...`.
+"""Several devices in one process, each a node of its own, with the faults of `simulations.faults`.
 
-The nodes are those that a daemon would be (`client.node`), with the faults of `simulations.faults`.
+python -m simulations.nodes ADDRESS HASH FOLDER...   at a SuperLink that knows nobody
+python -m simulations.nodes joined FOLDER...         as those that joined, at the server that each joined
 """
 
 from __future__ import annotations
@@ -8,14 +9,16 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.app import app as client_app
-from client.node import connected
+from client.membership import read_membership
+from client.node import Node, connected, joined
 from simulations.faults import suffering
 
 
@@ -32,18 +35,22 @@ class Suffering(ClientApp):
         return suffering(client_app, self._folder)(message, context)
 
 
+def _nodes(words: list[str]) -> Iterator[AbstractContextManager[Node]]:
+    if words[0] == "joined":
+        for folder in words[1:]:
+            membership = read_membership(Path(folder))
+            yield joined(membership, Suffering(Path(folder)), node_config={"state-folder": folder})
+        return
+    address, bundle, *folders = words
+    for folder in folders:
+        app, known = Suffering(Path(folder)), frozenset({bundle})
+        yield connected(address, app, node_config={"state-folder": folder}, bundles=known)
+
+
 def main() -> None:
     """Answer for everybody in turn, until killed."""
-    address, bundle, *folders = sys.argv[1:]
     with ExitStack() as connections:
-        nodes = [
-            connections.enter_context(
-                connected(
-                    address, Suffering(Path(folder)), node_config={"state-folder": folder}, bundles=frozenset({bundle})
-                )
-            )
-            for folder in folders
-        ]
+        nodes = [connections.enter_context(node) for node in _nodes(sys.argv[1:])]
         print(f"{len(nodes)} nodes are up", flush=True)
         for _ in itertools.count():
             busy = [node.turn() for node in nodes]

@@ -1,7 +1,8 @@
-"""The real thing on loopback: `shoal-server serve` with a SuperLink, and devices as nodes of their own."""
+"""Rounds over a real SuperLink on loopback, with devices as nodes of their own, and with a stock node."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -67,9 +68,21 @@ def wait_for(condition, server, log):
         time.sleep(0.2)
 
 
-def serve(tmp_path, port, *more):
-    options = ["--backbone", BACKBONE, "--public-basis", tmp_path / "basis.npy", "--kinds", "object", "--port", port]
-    return [sys.executable, "-m", "server", "serve", tmp_path / "server", *options, *more]
+SERVE = """
+import json, signal, sys
+from pathlib import Path
+from server.serve import serve
+from server.settings import RunSettings
+folder, port, backbone, more = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+serve(RunSettings.from_run_config({"state-folder": str(folder / "server"), "backbone": backbone,
+    "public-basis": str(folder / "basis.npy"), "kinds": "object", **more}), port)
+"""
+"""A SuperLink that knows nobody, with neither TLS nor proxy; tests/e2e/test_edge.py has the whole server."""
+
+
+def serve(tmp_path, port, **more):
+    return [sys.executable, "-c", SERVE, tmp_path, port, BACKBONE, json.dumps(more)]
 
 
 def nodes(tmp_path, port, folders, bundle=None):
@@ -109,9 +122,9 @@ def test_eighteen_devices_hold_two_rounds_with_dropouts_at_every_exchange_and_on
         plan_fault(folder, drop=action)
     unlucky = folders[-1]
     plan_fault(unlucky, die="masked:saved")
-    options = ("--rounds", 2, "--wave-size", COUNT, "--deadline-seconds", 30)
+    options = {"rounds": 2, "wave-size": COUNT, "deadline-seconds": 30.0}
     with ExitStack() as running:
-        server = running.enter_context(started(serve(tmp_path, port, *options), log, env=OURS))
+        server = running.enter_context(started(serve(tmp_path, port, **options), log, env=OURS))
         wait_for(lambda: listens(port), server, log)
         many = nodes(tmp_path, port, folders[:-1])
         running.enter_context(started(many, tmp_path / "nodes.log", env=OURS, cwd=tmp_path))
@@ -156,16 +169,10 @@ def check_sums(tmp_path, folders):
     assert len(set(seeds.values())) == 2
 
 
-UNPROTECTED = """
-import sys
-from pathlib import Path
-from server.serve import serve
-from server.settings import RunSettings
-folder, port = Path(sys.argv[1]), int(sys.argv[2])
-serve(RunSettings(state_folder=folder / "server", backbone=sys.argv[3], public_basis=folder / "basis.npy",
-    kinds=("object",), rounds=1, minimum_people=3, wave_size=(6,), unprotected_simulation=True, deadline_seconds=90.0,
-    patience_seconds=600.0), port)
-"""
+UNPROTECTED = {
+    "rounds": 1, "minimum-people": 3, "wave-size": 6, "unprotected-simulation": True, "deadline-seconds": 90.0,
+    "patience-seconds": 600.0,
+}  # fmt: skip
 
 
 @pytest.mark.slow
@@ -176,9 +183,8 @@ def test_devices_refuse_a_round_without_noise_and_a_bundle_that_they_do_not_know
         pretend(folder)
     quiet = environment(tmp_path / "flower")
     quiet.pop("PYTHONPATH", None)  # what runs is the bundle
-    command = [sys.executable, "-c", UNPROTECTED, tmp_path, port, BACKBONE]
     with ExitStack() as running:
-        server = running.enter_context(started(command, log, env=OURS))
+        server = running.enter_context(started(serve(tmp_path, port, **UNPROTECTED), log, env=OURS))
         wait_for(lambda: listens(port), server, log)
         running.enter_context(
             started(nodes(tmp_path, port, folders[:5]), tmp_path / "nodes.log", env=OURS, cwd=tmp_path)

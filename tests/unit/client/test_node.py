@@ -16,13 +16,17 @@ KNOWN = "ab" * 32
 
 
 class Link:
-    """A SuperLink's end: one message waits, what is sent is kept, and code is never asked for."""
+    """A SuperLink's end: one message waits, what is sent is kept, and there is no way to ask for code."""
 
     def __init__(self, fab_hash=KNOWN, action="query.ready"):
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 7, 1
         self.message = Message(RecordDict({"fields": ConfigRecord({"a": 1})}), 5, action, ttl=60.0)
-        self.run = SimpleNamespace(run_id=7, fab_hash=fab_hash, override_config={"people-folder": "/server/says"})
+        self.known = SimpleNamespace(run_id=7, fab_hash=fab_hash, override_config={"people-folder": "/server/says"})
         self.waiting, self.sent, self.pushed, self.told = [self.message], [], [], []
+
+    def run(self, number):
+        assert number == 7
+        return self.known
 
     def receive(self):
         return (self.waiting.pop(), SimpleNamespace(object_id="id")) if self.waiting else None
@@ -32,13 +36,19 @@ class Link:
         self.told.append(seconds)
         return set(), "session"
 
-    def refuse(self, *_):
-        raise AssertionError("a bundle was fetched")
+    def push(self, _run, session, item, _content):
+        assert session == "session"
+        self.pushed.append(item)
+
+    def pull(self, *_):
+        raise AssertionError("the message is inflated already")
+
+    confirm = pull
+    node_id = 5
 
     def node(self, app, monkeypatch, bundles=frozenset({KNOWN})):
         monkeypatch.setattr("client.node.pull_and_inflate_object_from_tree", lambda *_, **__: self.message)
-        functions = (self.receive, self.send, lambda _: self.run, self.refuse, None, self.pushed.append, None)
-        return Node(5, app, {"state-folder": "/own"}, bundles, functions)
+        return Node(self, app, {"state-folder": "/own"}, bundles)
 
 
 @pytest.fixture

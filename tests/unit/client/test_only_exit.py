@@ -76,9 +76,9 @@ def test_the_exit_is_really_on_the_way(graph):
     assert [one for one in graph.find_modules_directly_imported_by(EXIT) if is_derived(one)] == ["client.vault"]
 
 
-def test_only_three_modules_and_the_page_know_a_network():
+def test_only_four_modules_and_the_page_know_a_network():
     found = {name_of(path) for path in CLIENT if {name.split(".")[0] for name in imported(path)} & NETWORKS}
-    assert found == {"client.app", "client.node", "client.doorstep"} | PAGE
+    assert found == {"client.app", "client.node", "client.link", "client.doorstep"} | PAGE
 
 
 def test_the_page_is_asked_and_asks_nobody():

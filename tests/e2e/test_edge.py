@@ -1,0 +1,303 @@
+"""What a server shows to the outside, with real processes on loopback: the devices' interface, and to them alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, RegisterNodeFleetRequest
+from flwr.proto.node_pb2 import Node as NodeProto
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.routers.runtime.router import router as runtime_router
+from flwr.superlink.routers.control.router import router as control_router
+from flwr.superlink.routers.fleet.router import router as fleet_router
+
+from client.app import app
+from client.doorstep import fetch_terms, trusting
+from client.join import join
+from client.membership import Membership, read_membership
+from client.node import joined
+from common.errors import ConfigError, ProtocolError, ShoalError
+from common.invitation import Invitation, fingerprint, write_code
+from server.config import read_config
+from server.registry import Registry
+from server.service.proxy import FLEET, find_proxy
+from server.state import inner
+from simulations.harbour import Harbour, surroundings
+from simulations.village import BACKBONE, public_basis, teach
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_proxy() is None and "CI" not in os.environ, reason="no nginx: apt install nginx-light"),
+]
+
+
+@pytest.fixture(scope="module")
+def harbour(tmp_path_factory):
+    with Harbour(tmp_path_factory.mktemp("harbour")) as harbour:
+        yield harbour
+
+
+def yes(_terms, _operator):
+    return True
+
+
+def outside(harbour):
+    _, terms, _ = fetch_terms(harbour.url, fingerprint(harbour.operator))
+    return httpx.Client(base_url=harbour.url, verify=trusting(terms), timeout=60)
+
+
+def paths(router):
+    return {route.path for route in router.routes}
+
+
+def test_flower_has_the_interfaces_that_are_shut_here():
+    assert "/v1/control/start-run" in paths(control_router)
+    assert any(path.endswith("acquire-task") for path in paths(runtime_router))
+    assert {f"/v1/fleet/{name}" for name in FLEET} < paths(fleet_router)
+
+
+def test_nothing_but_the_devices_interface_is_there(harbour):
+    shut = paths(control_router) | paths(runtime_router) | {"/", "/docs", "/openapi.json", "/health", "/v1/shoal"}
+    shut |= paths(fleet_router) - {f"/v1/fleet/{name}" for name in FLEET}
+    shut |= {
+        "/v1/fleet/../control/list-runs",
+        "/v1/fleet/%2e%2e/control/list-runs",
+        "/v1/fleet/pull-messages/../../control/list-runs",
+        "/v1/fleet/pull-messages/",
+        "//v1/control/list-runs",
+        "/V1/CONTROL/LIST-RUNS",
+        "/v1/fleet/pull-messages%0a",
+    }
+    with outside(harbour) as client:
+        for path in sorted(shut):
+            for method in ("GET", "POST"):
+                assert client.request(method, httpx.URL(harbour.url).copy_with(raw_path=path.encode())).status_code in {
+                    400,
+                    404,
+                }, path
+
+
+def test_the_inside_listens_on_loopback_alone(harbour):
+    inside = read_config(harbour.state).inside
+    listening = {}
+    lines = [line for name in ("tcp", "tcp6") for line in Path("/proc/net", name).read_text().splitlines()[1:]]
+    for line in lines:
+        address, state = line.split()[1], line.split()[3]
+        if state == "0A":
+            host, port = address.split(":")
+            listening.setdefault(int(port, 16), set()).add(host)
+    assert listening[inside.superlink] == {"0100007F"}
+    assert listening[inside.enrolment] == {"0100007F"}
+
+
+def test_a_stranger_is_not_let_in(harbour, tmp_path):
+    """With keys of its own, through the proxy: it cannot register, be activated, or ask for messages."""
+    harbour.enrol(tmp_path / "member")
+    member = read_membership(tmp_path / "member")
+    stranger = Membership(terms=member.terms, node=member.node, key=ec.generate_private_key(ec.SECP384R1()))
+    with pytest.raises(ConfigError, match="does not accept"), joined(stranger, app, node_config={}):
+        pass
+    key = b"key"
+    requests = {
+        "register-node": (404, RegisterNodeFleetRequest(public_key=key)),
+        "activate-node": (401, ActivateNodeRequest(public_key=key, heartbeat_interval=30)),
+        "pull-messages": (401, PullMessagesRequest(node=NodeProto(node_id=member.node))),
+    }
+    headers = {"content-type": "application/protobuf"}
+    with outside(harbour) as client:
+        for name, (status, request) in requests.items():
+            found = client.post(f"/v1/fleet/{name}", content=request.SerializeToString(), headers=headers)
+            assert found.status_code == status, name
+
+
+def test_nobody_claims_a_task_without_the_secret_even_inside(harbour):
+    request = AcquireTaskRequest().SerializeToString()
+    [path] = [path for path in paths(runtime_router) if path.endswith("acquire-task")]
+    headers = {"content-type": "application/protobuf"}
+    with outside(harbour) as client:
+        assert client.post(path, content=request, headers=headers).status_code == 404
+    config = read_config(harbour.state)
+    context = ssl.create_default_context(cafile=str(inner(config).authority))
+    found = httpx.post(
+        f"https://127.0.0.1:{config.inside.superlink}{path}", content=request, headers=headers, verify=context
+    )
+    assert found.status_code in {401, 403}, found.text
+
+
+def test_a_code_is_good_for_one_device(harbour, tmp_path):
+    code = harbour.code("one")
+    assert join(tmp_path / "first", harbour.url, code, yes).backbone == BACKBONE
+    assert join(tmp_path / "first", harbour.url, code, yes) is not None  # an answer may have been lost
+    with pytest.raises(ConfigError, match="does not know this code"):
+        join(tmp_path / "second", harbour.url, code, yes)
+    assert not (tmp_path / "second" / "membership.json").exists()
+
+
+def test_a_code_that_expired_or_never_was_lets_nobody_in(harbour, tmp_path):
+    short = harbour.command("enroll", "--hours", 1e-7)[0]["code"]
+    never = write_code(Invitation(fingerprint(harbour.operator), b"0123456789"))
+    for number, code in enumerate((short, never)):
+        with pytest.raises(ConfigError, match="does not know this code"):
+            join(tmp_path / str(number), harbour.url, code, yes)
+
+
+def test_a_code_of_another_operator_is_noticed_before_anything_is_sent(harbour, tmp_path):
+    other = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    with pytest.raises(ProtocolError, match="not the operator of your code"):
+        join(tmp_path / "me", harbour.url, write_code(Invitation(fingerprint(other), b"0123456789")), yes)
+    assert not (tmp_path / "me").exists()
+
+
+def test_who_does_not_agree_sends_nothing(harbour, tmp_path):
+    code = harbour.code()
+    assert join(tmp_path / "me", harbour.url, code, lambda _terms, _operator: False) is None
+    assert not (tmp_path / "me").exists()
+    assert join(tmp_path / "you", harbour.url, code, yes) is not None  # it was not spent
+
+
+def test_a_device_gets_in_by_its_key_file(harbour, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = write_code(Invitation(fingerprint(harbour.operator)))
+    with pytest.raises(ConfigError, match="has not let this device in yet"):
+        join(tmp_path / "me", harbour.url, code, yes)
+    harbour.command("enroll", "--key", tmp_path / "device-key.json", "--label", "by-file")
+    join(tmp_path / "me", harbour.url, code, yes)
+    with joined(read_membership(tmp_path / "me"), app, node_config={}) as node:
+        assert not node.turn()
+
+
+def test_a_revoked_device_is_out_at_once(harbour, tmp_path):
+    folder = tmp_path / "me"
+    code = harbour.code("lost-phone")
+    join(folder, harbour.url, code, yes)
+    with pytest.raises(ConfigError, match="does not accept this device"):
+        look_and_be_revoked(harbour, folder)
+    with (
+        pytest.raises(ConfigError, match="does not accept this device"),
+        joined(read_membership(folder), app, node_config={}),
+    ):
+        pass
+    with pytest.raises(ConfigError, match="revoked"):
+        join(folder, harbour.url, code, yes)
+
+
+def look_and_be_revoked(harbour, folder):
+    with joined(read_membership(folder), app, node_config={}) as node:
+        assert not node.turn()
+        assert harbour.command("revoke", "lost-phone")["at_the_superlink"] is True
+        node.turn()
+
+
+def test_a_device_that_was_killed_is_back_at_once(harbour, tmp_path):
+    """Flower would otherwise refuse it until its heartbeats lapse."""
+    harbour.enrol(tmp_path / "me")
+    with running_nodes(tmp_path, [tmp_path / "me"]) as process:
+        process.kill()
+        process.wait()
+    began = time.monotonic()
+    with joined(read_membership(tmp_path / "me"), app, node_config={}) as node:
+        assert not node.turn()
+    assert time.monotonic() - began < 30
+
+
+@contextmanager
+def running_nodes(tmp_path, folders):
+    log = tmp_path / "nodes.log"
+    command = [sys.executable, "-m", "simulations.nodes", "joined", *(str(folder) for folder in folders)]
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, env=surroundings(), stdout=file, stderr=file)
+    try:
+        end = time.monotonic() + 120
+        while b"nodes are up" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        process.kill()
+        process.wait()
+
+
+def sums(harbour):
+    with Registry(f"sqlite:///{harbour.state / 'registry.sqlite'}") as registry:
+        return registry.sums(BACKBONE, "object", public_basis())
+
+
+COUNT = 9
+
+
+def test_joined_devices_hold_a_round_and_go_on_after_each_part_was_killed(tmp_path):
+    """A round; then every part is killed with SIGKILL and comes back; then another round."""
+    harbour = Harbour(tmp_path, minimum_people=8, rounds__poll_seconds=0.5, patience_seconds=120.0, wave_size="9")
+    people = [tmp_path / "people" / str(number) for number in range(COUNT)]
+    rng = np.random.default_rng(3)
+    with ExitStack() as running:
+        running.enter_context(harbour)
+        harbour.enrol(*people)
+        for folder in people:
+            for name in ("one", "two"):
+                teach(folder, rng, name=name)
+        running.enter_context(running_nodes(tmp_path, people))
+        assert harbour.command("run-round")["outcome"] == "completed", harbour.said
+        assert [found.people for found in sums(harbour)] == [COUNT]
+        for name in ("superlink", "superexec", "enrolment", "proxy"):
+            os.kill(harbour.part(name), signal.SIGKILL)
+        harbour.wait(lambda: all_back(harbour), "all parts run again", 60)
+        assert harbour.command("run-round")["outcome"] == "completed", harbour.said
+        assert [found.people for found in sums(harbour)] == [COUNT, COUNT]
+    assert "Traceback" not in (tmp_path / "nodes.log").read_text()
+    assert left_over(harbour) == []
+
+
+def all_back(harbour):
+    parts = harbour.command("status")["parts"]
+    return all(part["pid"] and part["restarts"] >= 1 for part in parts)
+
+
+def left_over(harbour):
+    """Every process that was started with something of this server's on its command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode(errors="replace")
+            if str(harbour.state) in words:
+                found.append(words)
+    return found
+
+
+def test_a_server_that_is_killed_leaves_nothing_running(tmp_path):
+    harbour = Harbour(tmp_path)
+    harbour.start()
+    assert len(left_over(harbour)) >= 4
+    harbour.stop(9)
+    end = time.monotonic() + 60
+    while left_over(harbour) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert left_over(harbour) == []
+    with harbour:
+        with pytest.raises(ShoalError, match="another `shoal-server serve` runs"):
+            raise ShoalError(second_serve(harbour))
+        assert harbour.command("status")["online"] == 0
+    assert left_over(harbour) == []
+
+
+def second_serve(harbour):
+    command = [sys.executable, "-m", "server", "serve", str(harbour.state)]
+    found = subprocess.run(command, env=surroundings(), capture_output=True, text=True, timeout=120, check=False)
+    assert found.returncode == 1
+    return found.stderr
