@@ -85,12 +85,12 @@ def clear_activity(home: Path) -> None:
     (home / FILE).unlink(missing_ok=True)
 
 
-def thinned(losses: tuple[float, ...]) -> tuple[float, ...]:
-    """Return at most `LONGEST_CURVE` of the losses, evenly spread, the first and the last among them."""
+def thinned(losses: tuple[float, ...], most: int = LONGEST_CURVE) -> tuple[float, ...]:
+    """Return at most so many of the losses, evenly spread, the first and the last among them."""
     count = len(losses)
-    if count <= LONGEST_CURVE:
+    if count <= most:
         return losses
-    return tuple(losses[round(i * (count - 1) / (LONGEST_CURVE - 1))] for i in range(LONGEST_CURVE))
+    return tuple(losses[round(i * (count - 1) / (most - 1))] for i in range(most))
 
 
 def _values(data: bytes) -> dict[str, Any]:

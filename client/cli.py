@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from client.forgetting import STAYS
+from client.forgetting import STAYS, check_known, in_words
 from client.forgetting import forget as forget_concept
 from client.join import command as join
 from client.service.commands import app as service
@@ -157,11 +157,11 @@ def forget(
     home: Home,
 ) -> None:
     """Delete a concept and its checkpoints for good. Your photos stay where they are."""
-    Vault(home).concept(name)
+    check_known(home, name)
     if not yes:
         typer.confirm(f"Delete <{name}> for good? {STAYS}", abort=True)
-    forget_concept(home, name)
-    Console().print(f"forgot <{name}>", markup=False)
+    told = in_words(name, forget_concept(home, name))
+    Console().print(told, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from client.choices import Choices
+from client.control import unwatch
 from client.course import Course
-from client.unfinished import forget_unfinished
+from client.unfinished import forgetting, is_begun
 from client.vault import Vault
+from common.errors import VaultError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,16 +21,51 @@ STAYS: Final = (
 """What a person must know before they forget."""
 
 
+def check_known(home: Path, name: str) -> None:
+    """Refuse a name of which there is nothing: neither learned nor begun.
+
+    Raises:
+        VaultError: there is nothing.
+    """
+    if not is_begun(home, name) and not _is_learned(home, name) and not Course(home).stages(name):
+        raise VaultError(f"there is no concept {name!r}: `shoal concepts` lists them")
+
+
 def forget(home: Path, name: str) -> str | None:
-    """Delete a concept's token, checkpoints, samples and the choices between pictures of it, for good.
+    """Delete a concept's token, checkpoints, samples, pending contribution and the choices between pictures of it.
+
+    Its folder is watched no longer. A learning under way ends first, at its next step.
 
     Returns:
         When it went into a sum, which nobody can take back; None if it never did.
 
     Raises:
-        VaultError: there is no such concept; what was left of an unfinished learning of that name is deleted still.
+        VaultError: there is no such concept, neither learned nor begun, or something cannot be deleted.
+        ConfigError: its folder is watched and shoal.toml cannot be changed.
     """
-    Course(home).forget(name)
-    Choices(home).forget(name)
-    forget_unfinished(home, name)
-    return Vault(home).forget(name)
+    check_known(home, name)
+    unwatch(home, name)  # first, or the daemon would begin anew
+    with forgetting(home, name):
+        Course(home).forget(name)
+        Choices(home).forget(name)
+        return Vault(home).forget(name) if _is_learned(home, name) else None
+
+
+def in_words(name: str, given: str | None) -> str:
+    """Say what was forgotten and what cannot be.
+
+    Args:
+        name: of the concept.
+        given: as `forget` returned it.
+    """
+    told = f"forgot <{name}>; if its folder was watched, it is no longer. The photos stay where they are"
+    if given is None:
+        return told
+    return (
+        f"{told}\nwhat was given on {given} stays in that round's sum: sums already made cannot be undone, and none shows "
+        "it by itself. The ledger keeps that it happened, without the name"
+    )
+
+
+def _is_learned(home: Path, name: str) -> bool:
+    return any(one.name == name for one in Vault(home).listed())

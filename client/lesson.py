@@ -24,7 +24,7 @@ from client.photos import load_photos, stack
 from client.placeholder import placeholder
 from client.priors import admit_backbone, current_prior
 from client.terminal import learning_bar, pausing
-from client.unfinished import checkpoint_path, forget_unfinished
+from client.unfinished import Checkpoint, checkpoint_of, delete_unfinished, learning_alone
 from client.vault import Concept, Vault
 from common.errors import ConfigError, PriorError
 from common.prior import Prior
@@ -55,6 +55,8 @@ class Lesson:
     engine: EngineName = "auto"
     device: str = "cpu"
     threads: int | None = None
+    again: bool = False
+    """Whether to replace what was learned under that name before, once this is learned."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be learned, before anything is loaded."""
@@ -65,45 +67,77 @@ class Lesson:
             raise ConfigError(f"--forwards must be at least 1, got {self.forwards}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """Who is told of a lesson, and asked whether it is to go on."""
+
+    says: Callable[[str], None]
+    """One line for the person."""
+    progress: Callable[[Progress], None]
+    stop: Callable[[], bool]
+    """Asked before each step; True pauses."""
+
+
 def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> bool:
-    """Learn a concept and keep it; return whether it is learned, or else paused.
+    """Learn a concept at a terminal and keep it; return whether it is learned, or else paused.
+
+    Raises:
+        ShoalError: the name is taken, no photo is usable, the model or the vault is not.
+    """
+
+    def says(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    with learning_bar(console, f"learning <{lesson.name}>") as progress, pausing() as stop:
+        learned = study(lesson, model, home, Listener(says=says, progress=progress, stop=stop))
+    if learned.reason == "paused":
+        again = "it starts anew next time" if lesson.published else "the same command goes on from here"
+        says(f"paused after {learned.forwards} forwards: {again}")
+        return False
+    says(_told(lesson, learned))
+    return True
+
+
+def study(lesson: Lesson, model: str | None, home: Path, listener: Listener) -> Learned:
+    """Learn a concept and keep it, unless it is paused, or forgotten meanwhile.
 
     Raises:
         ShoalError: the name is taken, no photo is usable, the model or the vault is not.
     """
     vault = Vault(home)
-    if any(concept.name == lesson.name for concept in vault.concepts()):
+    if not lesson.again and any(one.name == lesson.name for one in vault.listed()):
         raise ConfigError(f"<{lesson.name}> was taught already: choose another --name, or shoal forget {lesson.name}")
-    with console.status("loading the model"):
-        engine = _engine(lesson, model, home, console)
-        pixels = _pixels(lesson, engine.pixel_size, console)
+    with learning_alone(home, lesson.name) as forgotten:
+        engine = _engine(lesson, model, home, listener)
+        pixels = _pixels(lesson, engine.pixel_size, listener)
         latents = engine.encode(pixels)
-    admit_backbone(home, engine.fingerprint, engine.width)
-    prior = None if lesson.published else _prior(home, engine.fingerprint, lesson.kind, console)
-    what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}"
-    checkpoint = checkpoint_path(home, lesson.name, what, pixels)
-    with learning_bar(console, f"learning <{lesson.name}>") as progress, pausing() as stop:
-        watch = watching(Course(home), lesson.name, checkpoint.stem)
-        learned = _learn(engine, latents, lesson, prior, checkpoint, progress, stop, watch)
-    if learned.reason == "paused":
-        again = "it starts anew next time" if lesson.published else "the same command goes on from here"
-        console.print(f"paused after {learned.forwards} forwards: {again}")
-        return False
-    vault.save_concept(_concept(lesson, engine.fingerprint, learned))
-    Course(home).note(lesson.name, checkpoint.stem, learned.forwards, learned.token)
-    forget_unfinished(home, lesson.name)
-    _tell(lesson, learned, console)
-    return True
+        admit_backbone(home, engine.fingerprint, engine.width)
+        prior = None if lesson.published else _prior(home, engine.fingerprint, lesson.kind, listener)
+        what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}"
+        checkpoint = checkpoint_of(home, lesson.name, what, pixels)
+
+        def stop() -> bool:
+            return forgotten() or listener.stop()
+
+        watch = watching(Course(home), lesson.name, checkpoint.name)
+        learned = _learn(engine, latents, lesson, prior, checkpoint, listener.progress, stop, watch)
+        if learned.reason != "paused" and not forgotten():
+            vault.save_concept(_concept(lesson, engine.fingerprint, learned))
+            Course(home).note(lesson.name, checkpoint.name, learned.forwards, learned.token)
+            delete_unfinished(home, lesson.name)
+        if forgotten():
+            delete_unfinished(home, lesson.name)
+    return learned
 
 
-def _engine(lesson: Lesson, model: str | None, home: Path, console: Console) -> Engine:
+def _engine(lesson: Lesson, model: str | None, home: Path, listener: Listener) -> Engine:
     return open_engine(
         find_backbone(model),
         home / MODELS,
         lesson.engine,
         device=lesson.device,
         threads=lesson.threads,
-        told=lambda text: console.print(text, highlight=False),
+        told=listener.says,
     )
 
 
@@ -112,7 +146,7 @@ def _learn(
     latents: Latents,
     lesson: Lesson,
     prior: Prior | None,
-    checkpoint: Path,
+    checkpoint: Checkpoint,
     progress: Callable[[Progress], None],
     stop: Callable[[], bool],
     watch: Callable[[int, Any], None],
@@ -129,20 +163,20 @@ def _learn(
     return learn(engine, latents, settings=settings, prior=prior, checkpoint=checkpoint, watch=watch, **common)
 
 
-def _pixels(lesson: Lesson, size: int, console: Console) -> NDArray[np.uint8]:
+def _pixels(lesson: Lesson, size: int, listener: Listener) -> NDArray[np.uint8]:
     photos, refusals = load_photos(lesson.photos, size)
     for refusal in refusals:
-        console.print(f"skipped {refusal.name}: {refusal.reason}", markup=False, highlight=False)
-    console.print(f"learning from {len(photos)} photo{'s' if len(photos) > 1 else ''}")
+        listener.says(f"skipped {refusal.name}: {refusal.reason}")
+    listener.says(f"learning from {len(photos)} photo{'s' if len(photos) > 1 else ''}")
     return stack(photos)
 
 
-def _prior(home: Path, backbone: str, kind: str, console: Console) -> Prior | None:
+def _prior(home: Path, backbone: str, kind: str, listener: Listener) -> Prior | None:
     """Return the federation's prior; one that cannot be trusted is left out, the learning goes on without."""
     try:
         return current_prior(home, backbone, kind)
     except PriorError as error:
-        console.print(f"learning without the federation's prior: {error}", markup=False, highlight=False)
+        listener.says(f"learning without the federation's prior: {error}")
         return None
 
 
@@ -159,14 +193,11 @@ def _concept(lesson: Lesson, backbone: str, learned: Learned) -> Concept:
     )
 
 
-def _tell(lesson: Lesson, learned: Learned, console: Console) -> None:
+def _told(lesson: Lesson, learned: Learned) -> str:
     better = 100 * (1 - learned.loss / learned.start_loss)
     told = f"loss {learned.start_loss:.4f} -> {learned.loss:.4f}, {better:.1f} % better"
     example = f"<{lesson.name}>" if lesson.kind == "object" else f"a house, <{lesson.name}> style"
-    console.print(
+    return (
         f"learned <{lesson.name}> with {learned.forwards} forwards ({told}); {REASONS[learned.reason]}\n"
-        f'try: shoal generate "{example}"',
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f'try: shoal generate "{example}"'
     )

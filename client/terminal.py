@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from client.learn.settings import Progress as Learning
+from client.sparkline import sparkline
 
 
 @contextmanager
@@ -41,21 +42,24 @@ def pausing() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def learning_bar(console: Console, label: str) -> Iterator[Callable[[Learning], None]]:
-    """Show a bar of forward passes with the loss."""
+    """Show a bar of forward passes with the losses as a curve, and the time left."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("forwards · loss {task.fields[loss]} · {task.fields[message]}", markup=False),
+        TextColumn("forwards · loss {task.fields[loss]} {task.fields[curve]} · {task.fields[message]}", markup=False),
         TimeRemainingColumn(),
     )
+    losses: list[float] = []
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=None, loss="-", message="looking at the photos")
+        task = bar.add_task(label, total=None, loss="-", curve="", message="looking at the photos")
 
         def show(learning: Learning) -> None:
+            losses.append(learning.loss)
             bar.update(
                 task,
+                curve=sparkline(losses),
                 completed=learning.forwards,
                 total=learning.total_forwards,
                 loss=f"{learning.loss:.4f}",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from client.backbone.engine import Engine
 from client.backbone.latents import Batch, Latents, draw_batch
-from client.learn.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from client.learn.checkpoint import CheckpointError, Store, read_checkpoint, write_checkpoint
 from client.learn.descent import Descent, Task
 from client.learn.gate import choose_start
 from client.learn.settings import Learned, Progress, Reason, Settings
@@ -106,7 +105,7 @@ class Search:
             "plateau": [self.plateau.best, self.plateau.since],
         }
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Store) -> None:
         """Take up where a checkpoint ends.
 
         Raises:
@@ -165,7 +164,7 @@ def learn(
     class_word: str,
     settings: Settings,
     prior: Prior | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Store | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[int, Tensor], None] = lambda _forwards, _token: None,
@@ -181,7 +180,7 @@ def learn(
         class_word: the word whose embedding is the anchor; may be empty.
         settings: budget, directions, rates, seed.
         prior: what others' searches taught the federation; None without one.
-        checkpoint: file written after every validation and when stopped; an existing one is resumed, bit for bit
+        checkpoint: where it is written after every validation and when stopped; an existing one is resumed, bit for bit
             when the device is the same. Whoever keeps the result deletes it afterwards.
         progress: called after every step.
         stop: asked before every step; True pauses.
@@ -201,7 +200,7 @@ def learn(
 
 def _run(
     search: Search,
-    checkpoint: Path | None,
+    checkpoint: Store | None,
     progress: Callable[[Progress], None],
     stop: Callable[[], bool],
     watch: Callable[[int, Tensor], None],

@@ -48,7 +48,7 @@ def noise_photos(folder):
 
 
 def checkpoints(home):
-    return {file: file.stat().st_mtime_ns for file in (home / "learning").glob("*.safetensors")}
+    return {file: file.stat().st_mtime_ns for file in (home / "learning").glob("*.sealed")}
 
 
 def test_a_learning_survives_kill_9_and_ends_in_the_very_same_token(tmp_path, tiny_backbone):
