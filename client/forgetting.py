@@ -62,8 +62,8 @@ def in_words(name: str, given: str | None) -> str:
     if given is None:
         return told
     return (
-        f"{told}\nwhat was given on {given} stays in that round's sum: sums already made cannot be undone, and none shows "
-        "it by itself. The ledger keeps that it happened, without the name"
+        f"{told}\nwhat was given on {given} stays in that round's sum: sums already made cannot be undone, and none "
+        "shows it by itself. The ledger keeps that it happened, without the name"
     )
 
 
