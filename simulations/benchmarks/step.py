@@ -1,0 +1,126 @@
+"""``step``: processor time of one step, the published loop beside ours, in one process on one thread, taking turns.
+
+Processor seconds, not a clock's: others may be using the machine. Each row is the best of a few rounds. The slopes'
+cosine with float32's stands beside, because speed without it is worth nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from client.backbone.compact import EXACT, CompactEngine
+from client.backbone.engine import TorchEngine
+from client.backbone.folder import SHIPPED
+from client.backbone.gate import LEAST_COSINE, cosine, slopes
+from simulations.benchmarks.framework import Bar, Report, Value
+from simulations.benchmarks.loops import Step, load_vae, our_step, published_step
+from simulations.benchmarks.shapes import write_shape
+
+ROUNDS = 3
+
+BARS = {32: 4.0, 64: 3.0}
+"""How many times faster than the published loop a step must be, by the side of the latents, on Stable Diffusion 1.5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A backbone and the sides of the latents that steps are timed at."""
+
+    name: str
+    folder: Path
+    sides: tuple[int, ...]
+
+
+def run(*, full: bool, seed: int) -> Report:
+    """Time Pictograms and a shape: Stable Diffusion 1.5's in the full form, a tiny one in the small."""
+    shape, sides = ("sd15", (32, 64)) if full else ("tiny", (8,))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            folder = write_shape(shape, Path(place) / shape, seed=seed)
+            subjects = [
+                Subject(name="Pictograms", folder=SHIPPED, sides=(16,)),
+                Subject(name=shape, folder=folder, sides=sides),
+            ]
+            rows = [row for subject in subjects for row in timed(subject, Path(place) / "cache", seed)]
+    finally:
+        torch.set_num_threads(threads)
+    return report(rows, seed, full=full)
+
+
+def timed(subject: Subject, cache: Path, seed: int) -> list[dict[str, Value]]:
+    """Return one row for each way and side."""
+    exact = slopes(CompactEngine(subject.folder, cache, form=EXACT))
+    quanto = TorchEngine(subject.folder)
+    ours = CompactEngine(subject.folder, cache)
+    agreement = {"quanto": cosine(slopes(quanto), exact), "differences": cosine(slopes(ours), exact)}
+    vae = load_vae(subject.folder)
+    rows: list[dict[str, Value]] = []
+    for side in subject.sides:
+        steps: dict[tuple[str, str], Step] = {
+            ("published loop", "quanto"): published_step(quanto, vae, side, seed),
+            ("ours", "quanto"): our_step(quanto, side, seed),
+            ("ours", "differences"): our_step(ours, side, seed),
+        }
+        seconds = dict(zip(steps, best_of(list(steps.values())), strict=True))
+        first = seconds["published loop", "quanto"]
+        for (loop, engine), took in seconds.items():
+            rows.append(
+                {
+                    "backbone": subject.name,
+                    "latents": side,
+                    "loop": loop,
+                    "engine": engine,
+                    "seconds": took,
+                    "times faster": first / took,
+                    "slope cosine": agreement[engine],
+                }
+            )
+    return rows
+
+
+def best_of(steps: list[Step], rounds: int = ROUNDS) -> list[float]:
+    """Return the least processor time of each step, all of them taking turns; the first round is for warming up."""
+    found: list[list[float]] = [[] for _ in steps]
+    for _ in range(rounds + 1):
+        for step, times in zip(steps, found, strict=True):
+            begun = time.process_time()
+            step()
+            times.append(time.process_time() - begun)
+    return [min(times[1:]) for times in found]
+
+
+def report(rows: list[dict[str, Value]], seed: int, *, full: bool) -> Report:
+    """Put promises beside measurements; only Stable Diffusion's shape has any about time."""
+    ours = [row for row in rows if row["engine"] == "differences"]
+    bars = [
+        Bar(f"slope cosine, {row['engine']} on {row['backbone']}", float(row["slope cosine"] or 0), LEAST_COSINE, "at least")
+        for row in rows
+        if row["loop"] == "ours" and row["latents"] in {8, 16, 32}
+    ]
+    bars += [
+        Bar(f"times faster than the published loop, {side} x {side}", float(row["times faster"] or 0), bound, "at least")
+        for row in ours
+        for side, bound in BARS.items()
+        if row["backbone"] == "sd15" and row["latents"] == side
+    ]
+    return Report(
+        name="step",
+        seed=seed,
+        full=full,
+        rows=rows,
+        ratios={f"{row['backbone']} {row['latents']}": float(row["times faster"] or 0) for row in ours},
+        bars=bars,
+        notes=[
+            "processor seconds of one step (base and two perturbations) on one thread, best of three rounds",
+            "published loop: VAE encode, text encoder and U-Net for each of three forwards, quanto int8 in float32",
+            "weights of shapes other than Pictograms are random: their cost is the real model's, their pictures are not",
+        ],
+    )
+
