@@ -141,8 +141,8 @@ class CompactEngine:
         texts = self._templates[kind]
         ids = torch.stack([token_ids(self._tokenizer, texts[t], vectors.shape[1]) for t in used.tolist()])
         words = embedded(ids, self._table, vectors).flatten(0, 1).to(self.device)
-        states: Tensor = self._encoded(words)
-        return states.unflatten(0, (len(candidates), -1))[:, places].flatten(0, 1)
+        states: Tensor = self._encoded(words).unflatten(0, (len(candidates), -1))[:, places]
+        return states.flatten(0, 1)
 
     def _encoded(self, words: Tensor) -> Tensor:
         """Return a text encoder's states of embedded prompts, shape (rows, length, d)."""

@@ -1,6 +1,6 @@
 """Single steps of the ways to learn a token: the published loop, ours, and those that need gradients.
 
-Each is a function of nothing that takes one step, made once so that what is loaded and cached beforehand is not counted.
+Each is a function of nothing that takes one step, made once: what is loaded and cached beforehand is not counted.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _trainable(folder: Path, *, checkpointing: bool) -> tuple[Any, Any]:
     text = CLIPTextModel.from_pretrained(folder, subfolder="text_encoder", dtype=torch.float32)
     if checkpointing:
         unet.enable_gradient_checkpointing()
-        text.gradient_checkpointing_enable()
+        text.activation_checkpointing_enable()
     return unet.train(), text.train()
 
 
@@ -147,5 +147,5 @@ class _Word(torch.nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         known = self.table(ids)
-        mask = torch.arange(known.shape[1])[None, :, None] == 5  # noqa: PLR2004 - any place
+        mask = torch.arange(known.shape[1])[None, :, None] == 5
         return torch.where(mask, self.token, known)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from client.backbone.folder import SHIPPED
@@ -85,15 +85,19 @@ def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype =
     tokenizer = CLIPTokenizer.from_pretrained(
         SHIPPED, subfolder="tokenizer", model_max_length=TEXTS[shape]["max_position_embeddings"]
     )
-    tokenizer.save_pretrained(folder / "tokenizer")
     ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    text = CLIPTextModel(CLIPTextConfig(**TEXTS[shape], **ends, hidden_act="quick_gelu"))
-    text.to(dtype).save_pretrained(folder / "text_encoder")
     vae = VAES[shape]
     blocks = len(vae["block_out_channels"])
-    AutoencoderKL(
-        **vae, down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks
-    ).to(dtype).save_pretrained(folder / "vae")
-    UNet2DConditionModel(**UNETS[shape]).to(dtype).save_pretrained(folder / "unet")
-    DDIMScheduler(**NOISE).save_pretrained(folder / "scheduler")
+    StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            **vae, down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks
+        ),
+        text_encoder=CLIPTextModel(CLIPTextConfig(**TEXTS[shape], **ends, hidden_act="quick_gelu")),
+        tokenizer=tokenizer,
+        unet=UNet2DConditionModel(**UNETS[shape]),
+        scheduler=DDIMScheduler(**NOISE),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).to(dtype).save_pretrained(folder)
     return folder

@@ -100,12 +100,19 @@ def report(rows: list[dict[str, Value]], seed: int, *, full: bool) -> Report:
     """Put promises beside measurements; only Stable Diffusion's shape has any about time."""
     ours = [row for row in rows if row["engine"] == "differences"]
     bars = [
-        Bar(f"slope cosine, {row['engine']} on {row['backbone']}", float(row["slope cosine"] or 0), LEAST_COSINE, "at least")
+        Bar(
+            f"slope cosine, {row['engine']} on {row['backbone']}",
+            float(row["slope cosine"] or 0),
+            LEAST_COSINE,
+            "at least",
+        )
         for row in rows
         if row["loop"] == "ours" and row["latents"] in {8, 16, 32}
     ]
     bars += [
-        Bar(f"times faster than the published loop, {side} x {side}", float(row["times faster"] or 0), bound, "at least")
+        Bar(
+            f"times faster than the published loop, {side} x {side}", float(row["times faster"] or 0), bound, "at least"
+        )
         for row in ours
         for side, bound in BARS.items()
         if row["backbone"] == "sd15" and row["latents"] == side
@@ -120,7 +127,6 @@ def report(rows: list[dict[str, Value]], seed: int, *, full: bool) -> Report:
         notes=[
             "processor seconds of one step (base and two perturbations) on one thread, best of three rounds",
             "published loop: VAE encode, text encoder and U-Net for each of three forwards, quanto int8 in float32",
-            "weights of shapes other than Pictograms are random: their cost is the real model's, their pictures are not",
+            "weights other than Pictograms' are random: their cost is the real model's, their pictures are not",
         ],
     )
-
