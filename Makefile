@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow check bench clean
+.PHONY: help setup demo test slow check bench soak clean
 
 BIN := .venv/bin
 NAME ?= all
@@ -51,6 +51,9 @@ check: setup  ## style, types and layers
 
 bench: setup  ## one benchmark: make bench NAME=backbone [FULL=1]
 	$(BIN)/python -m simulations.benchmarks $(NAME) $(if $(FULL),--full) $(ARGS)
+
+soak: setup  ## kill processes in 200 rounds and more, and count what became of them: make soak ARGS='--seed 2'
+	$(BIN)/python -m simulations.soak $(ARGS)
 
 clean:  ## remove what was built, the environment excepted
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -43,7 +43,7 @@ from server.exchange import Answers, Clock, exchange
 from server.publication import Fit, Publisher, latest
 from server.registry import Registry
 from server.settings import MOST_PEOPLE
-from server.sums import secure_sum
+from server.sums import EXCHANGES, secure_sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -62,9 +62,6 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 0.25
 """Of those who were ready, so many may be lost before their vectors are in the sum. The others' noise makes up for
 theirs, so that more tolerance costs more noise; a quarter is what a round of a dozen people on a bad day loses."""
-
-EXCHANGES: Final = 5
-"""Of a secure sum: a round's deadline is so many times an exchange's."""
 
 REST: Final = 4.0
 """After a look, rest so many times as long as it took: asking many people, or on a busy machine, must not cost those
@@ -178,7 +175,7 @@ class Rounds:
         """Hold one round with these nodes; give the prior made of it, if there is one."""
         called, started = list(nodes), self._wall()
         call = self._call(kind, len(called))
-        deadline = started + timedelta(seconds=EXCHANGES * self._settings.deadline_seconds)
+        deadline = started + timedelta(seconds=len(EXCHANGES) * self._settings.deadline_seconds)
         journal = self._registry.open_round(
             call, called, started=started, deadline=deadline, shard=self._settings.shard
         )

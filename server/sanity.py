@@ -161,9 +161,14 @@ def _inverse_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((vectors / np.sqrt(np.maximum(values, 1e-12))) @ vectors.T, dtype=np.float64)
 
 
+def mixture_mean(prior: Prior) -> NDArray[np.float64]:
+    """Give the mean of the whole mixture; shape (p,)."""
+    return np.asarray(np.sum([cohort.weight * cohort.mean for cohort in prior.cohorts], axis=0), dtype=np.float64)
+
+
 def mixture_covariance(prior: Prior) -> NDArray[np.float64]:
     """Give the covariance of the whole mixture, within cohorts and between them; shape (p, p)."""
-    centre = np.sum([cohort.weight * cohort.mean for cohort in prior.cohorts], axis=0)
+    centre = mixture_mean(prior)
     dimensions = len(centre)
     parts = []
     for cohort in prior.cohorts:

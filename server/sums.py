@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from common.errors import AbortedRoundError, ProtocolError
 from common.messages import RoundStep, StepReply, from_fields, to_fields
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     Ask = Callable[[str, Mapping[int, Fields]], Answers]
     """Holds one exchange: its action, and the question to each node."""
+
+
+EXCHANGES: Final = ("train.keys", "train.shares", "train.masked", "train.confirm", "train.unmask")
+"""Of a secure sum, in order."""
 
 
 @dataclass(slots=True)

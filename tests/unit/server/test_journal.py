@@ -14,14 +14,13 @@ from common.errors import ConfigError, StaleRoundError
 from common.prior import decode_prior
 from server.journal import Journal
 from server.registry import Registry
-from server.rounds import EXCHANGES as COUNT
 from server.rounds import Rounds
+from server.sums import EXCHANGES as ACTIONS
 from server.sums import Progress
 from server.tables import EXCHANGES, OPEN_ROUNDS, REPLIES
 from simulations.bare import BACKBONE, KEY, FakeTime, crowd
 from simulations.memory import MemoryGrid
 
-ACTIONS = ("train.keys", "train.shares", "train.masked", "train.confirm", "train.unmask")
 POINTS = {
     f"{action} {when} {method}": (method, action, when)
     for action in ACTIONS
@@ -130,7 +129,7 @@ def test_a_round_whose_deadline_passed_is_ended_without_asking_anybody(settings,
             start(people, settings, registry, time).run()
     for person in people:
         person.awake = False
-    time.sleep(COUNT * settings.deadline_seconds)
+    time.sleep(len(ACTIONS) * settings.deadline_seconds)
     start(people, replace(settings, patience_seconds=1.0), registry, time).run()
     [entry] = registry.rounds()
     assert (entry.state, entry.exchange) == ("aborted", "train.masked")
