@@ -8,10 +8,12 @@ import uuid
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from server.keys import KEY_FILE
 from server.registry import Registry
 from server.settings import RunSettings
-from simulations.bare import BACKBONE, CLIP, DIMENSIONS, WIDTH
+from simulations.bare import BACKBONE, CLIP, DIMENSIONS, KEY, WIDTH
 from simulations.postgres import postgres, programs
 
 
@@ -63,3 +65,11 @@ def settings(tmp_path):
 def registry(settings):
     with Registry(settings.registry_url) as registry:
         yield registry
+
+
+@pytest.fixture
+def sign_key(tmp_path):
+    """The bare federation's signing key, in the state folder."""
+    path = tmp_path / KEY_FILE
+    path.write_bytes(KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
