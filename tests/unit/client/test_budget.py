@@ -48,7 +48,7 @@ def test_both_numbers_are_those_of_the_accountant():
 
 def test_every_contribution_counts_whether_its_sum_was_opened_or_not():
     opened = ledger(contribution(1), Opening(round_id="r1", people=12), contribution(2))
-    assert spent(opened) == spent(ledger(contribution(1), contribution(2)))
+    assert spent(opened) == cost([contribution(1), contribution(2)])
     assert spent(opened).central > spent(ledger(contribution(1))).central
     assert one_more(opened, contribution(3)) == cost([contribution(number) for number in (1, 2, 3)])
 

@@ -185,3 +185,10 @@ def test_a_crash_before_the_first_receipt_leaves_a_good_ledger(tmp_path, monkeyp
     assert len(entries(tmp_path)) == 1
     write(tmp_path, Withdrawal())
     assert len(entries(tmp_path)) == 2
+
+
+def test_every_line_is_on_the_disk_before_it_counts(tmp_path):
+    """No test can cut the power; SQLite promises it for FULL (2) and, the folder's entry included, EXTRA (3)."""
+    with writing(Database(tmp_path)) as rows:
+        assert rows.execute("PRAGMA synchronous").fetchone() == (3,)
+        assert rows.execute("PRAGMA journal_mode").fetchone() == ("delete",)
