@@ -14,7 +14,9 @@ from common.enrolment import Application
 ROOT = Path(__file__).parents[3]
 CLIENT = sorted((ROOT / "client").rglob("*.py"))
 EXIT = "client.contribution"
-SPEAKING = ("client.app", "client.node", "client.federation", "client.doorstep", "client.join", "client.membership")
+SPEAKING = (
+    "client.app", "client.node", "client.link", "client.federation", "client.doorstep", "client.join", "client.membership",
+)  # fmt: skip
 """What talks to a server, or decides what is said."""
 DERIVED = (
     "client.vault", "client.photos", "client.lesson", "client.unfinished", "client.generate", "client.learn",
