@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[3]
 CLIENT = sorted((ROOT / "client").rglob("*.py"))
 EXIT = "client.contribution"
 SPEAKING = (
-    "client.app", "client.node", "client.link", "client.federation", "client.doorstep", "client.join", "client.membership",
+    "client.app", "client.node", "client.link", "client.federation", "client.doorstep", "client.join",
+    "client.membership",
 )  # fmt: skip
 """What talks to a server, or decides what is said."""
 DERIVED = (
