@@ -8,6 +8,7 @@ from flwr.serverapp import Grid, ServerApp
 from server.exchange import Clock
 from server.keys import signing_key
 from server.registry import Registry
+from server.roster import revoked_by
 from server.rounds import Rounds
 from server.settings import RunSettings
 
@@ -20,4 +21,5 @@ def main(grid: Grid, context: Context) -> None:
     settings = RunSettings.from_run_config(context.run_config)
     key = signing_key(settings.state_folder)
     with Registry(settings.registry_url) as registry:
-        Rounds(grid, settings, registry=registry, key=key, clock=Clock()).run()
+        revoked = revoked_by(settings.state_folder)
+        Rounds(grid, settings, registry=registry, key=key, clock=Clock(), revoked=revoked).run()

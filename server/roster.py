@@ -20,6 +20,7 @@ from common.invitation import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -175,9 +176,22 @@ class Roster:
         with self._engine.connect() as connection:
             return int(connection.execute(sa.select(sa.func.count()).select_from(_CODES).where(unspent)).scalar_one())
 
-    def revoked(self) -> frozenset[bytes]:
-        """Give the identities whose certificates are no longer good, 32 bytes each."""
-        return frozenset(bytes.fromhex(one.identity) for one in self.devices() if one.revoked is not None)
+    def revoked(self, moment: float) -> frozenset[bytes]:
+        """Give the identities, 32 bytes each, that were shut out at a moment, in seconds since 1970."""
+        gone = [one for one in self.devices() if one.revoked is not None and one.revoked <= moment]
+        return frozenset(bytes.fromhex(one.identity) for one in gone)
+
+
+def revoked_by(state: Path) -> Callable[[datetime], frozenset[bytes]]:
+    """Give what rounds ask at their beginning; the roster is read each time. In simulations there is none."""
+
+    def revoked(moment: datetime) -> frozenset[bytes]:
+        if not (state / ROSTER).exists():
+            return frozenset()
+        with Roster(state) as roster:
+            return roster.revoked(moment.timestamp())
+
+    return revoked
 
 
 def _device(row: Any) -> Device:  # noqa: ANN401 - a row is what its select says

@@ -102,6 +102,7 @@ class Rounds:
         key: Ed25519PrivateKey,
         clock: Clock,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        revoked: Callable[[datetime], frozenset[bytes]] = lambda _moment: frozenset(),
     ) -> None:
         """Prepare; nobody is asked anything yet.
 
@@ -112,12 +113,13 @@ class Rounds:
             key: signs priors.
             clock: seconds, for waiting.
             wall: the date and time, for the books.
+            revoked: identities whose certificates the operator had withdrawn at a moment.
 
         Raises:
             ConfigError: the public basis is unusable, or not the one that the registry's priors were made with.
         """
         self._grid, self._settings, self._registry, self._key = grid, settings, registry, key
-        self._clock, self._wall = clock, wall
+        self._clock, self._wall, self._revoked = clock, wall, revoked
         self._basis = load_basis(settings.public_basis)
         self._publisher = Publisher(
             registry,
@@ -206,7 +208,7 @@ class Rounds:
 
     def _left_out(self, moment: datetime) -> frozenset[bytes]:
         """Give the identities that take no part at that moment."""
-        return frozenset(one.identity for one in self._registry.exclusions(moment))
+        return self._revoked(moment) | {one.identity for one in self._registry.exclusions(moment)}
 
     def _exclude(self, call: RoundCall, done: Progress) -> None:
         """Keep whoever is to blame for what happened in a round out of the next ones, before it is booked."""

@@ -24,6 +24,7 @@ from server.app import app as server_app
 from server.exchange import Clock
 from server.keys import signing_key
 from server.registry import Registry
+from server.roster import Roster
 from server.settings import RunSettings
 from simulations.memory import MemoryGrid, dropping, person, virtual_person
 from simulations.run import pretend
@@ -280,6 +281,22 @@ def test_a_hostile_device_ends_one_round_and_is_left_out_of_the_next(settings, t
     assert len(Vault(folders[HOSTILE]).concepts()) == 3
     given = [event for event in (entry.event for entry in ledger(folders[HOSTILE])) if isinstance(event, Contribution)]
     assert len(given) == 1  # keys were asked of it once more, and never a vector
+
+
+def test_a_revoked_certificate_is_refused_from_whatever_node_it_comes(settings, tmp_path):
+    protected = replace(settings, unprotected_simulation=False, minimum_people=8)
+    rng, key = np.random.default_rng(5), signing_key(settings.state_folder)
+    folders = [settle(tmp_path / "people" / str(number), key) for number in range(9)]
+    for folder in folders:
+        teach(folder, rng)
+    with Roster(settings.state_folder) as roster:
+        revoked = identity(folders[0]).public.hex()
+        roster.admit(revoked, "a node key", "lost-phone")
+        roster.revoke(revoked)
+    nodes = {number: person(client_app, number, folder) for number, folder in enumerate(folders, start=70)}
+    hold(MemoryGrid(nodes), protected)
+    assert states(protected) == [("done", "train.unmask", 8, 8)]
+    assert not ledger(folders[0])
 
 
 def unlucky_once(node, action):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from common.errors import ConfigError
 from server.door import Failures
-from server.roster import Roster
+from server.roster import Roster, revoked_by
 
 A, B = "aa" * 32, "bb" * 32
 
@@ -67,7 +69,18 @@ def test_a_revoked_device_stays_revoked(roster, clock):
     roster.admit(A, "key a", "rex")
     found = roster.device(A)
     assert (found.revoked, found.node) == (at, 2**64 - 1)
-    assert roster.revoked() == {bytes.fromhex(A)}
+    assert roster.revoked(at) == {bytes.fromhex(A)}
+    assert roster.revoked(at - 1) == frozenset()
+
+
+def test_rounds_read_the_roster_as_it_is_when_they_begin(roster, tmp_path, clock):
+    ask, moment = revoked_by(tmp_path), datetime.fromtimestamp(clock[0], UTC)
+    roster.admit(A, "key a", "rex")
+    assert ask(moment) == frozenset()
+    roster.revoke(A)
+    assert ask(moment) == {bytes.fromhex(A)}
+    assert revoked_by(tmp_path / "elsewhere")(moment) == frozenset()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_device_is_found_by_its_label_or_the_beginning_of_its_identity(roster):
