@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from platformdirs import user_data_path
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from client.daemon.commands import register
 from client.forgetting import STAYS, check_known, in_words
 from client.forgetting import forget as forget_concept
 from client.join import command as join
+from client.options import Home, Json, Model
+from client.quiet import quiet
 from client.service.commands import app as service
 from client.vault import Vault
 from client.web.opening import open_page
@@ -27,20 +28,13 @@ app = typer.Typer(
     name="shoal",
     help="Teach an image model what is yours, on your own device.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # it would print local variables: prompts and tokens
 )
 app.add_typer(service, name="service")
 app.command(name="join")(join)
 app.command(name="open")(open_page)
+register(app)
 
-Home = Annotated[
-    Path,
-    typer.Option(envvar="SHOAL_HOME", help="Where concepts are kept.", default_factory=lambda: user_data_path("shoal")),
-]
-Model = Annotated[
-    str | None, typer.Option("--model", help="Folder or hub name of a Stable Diffusion model, else SHOAL_MODEL.")
-]
 Name = Annotated[str, typer.Argument(help="The concept's name, as in my-dog.")]
 
 
@@ -140,10 +134,14 @@ def export(
 
 
 @app.command()
-def concepts(*, home: Home) -> None:
+def concepts(*, machine: Json = False, home: Home) -> None:
     """List what was taught."""
+    taught = Vault(home).listed()
+    if machine:
+        typer.echo(json.dumps([concept._asdict() for concept in taught], indent=1))
+        return
     table = Table("name", "kind", "one of", "model", "forwards", "loss")
-    for concept in Vault(home).concepts():
+    for concept in taught:
         numbers = (concept.backbone[:12], str(concept.forwards), f"{concept.loss:.4f}")
         table.add_row(escape(concept.name), concept.kind, escape(concept.class_word), *numbers)
     Console().print(table if table.row_count else "nothing yet: shoal learn PHOTOS --name my-dog --class dog")
@@ -188,19 +186,6 @@ def privacy(
         return
     for part in as_tables(found):
         console.print(part)
-
-
-def quiet() -> None:
-    """Keep the model libraries from reporting to anyone and from filling the terminal."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve each other on a busy machine
-    from diffusers.utils import logging as diffusers_logging
-    from transformers.utils import logging as transformers_logging
-
-    for library in (diffusers_logging, transformers_logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

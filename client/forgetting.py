@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from client.choices import Choices
 from client.control import unwatch
 from client.course import Course
+from client.daemon.tried import forget_tried
 from client.unfinished import forgetting, is_begun
 from client.vault import Vault
 from common.errors import VaultError
@@ -48,6 +49,7 @@ def forget(home: Path, name: str) -> str | None:
     with forgetting(home, name):
         Course(home).forget(name)
         Choices(home).forget(name)
+        forget_tried(home, name)
         return Vault(home).forget(name) if _is_learned(home, name) else None
 
 

@@ -66,8 +66,8 @@ def draw(wanted: dict[str, Any], tell: Callable[..., None]) -> None:
     """
     from client.backbone.engine import fingerprint  # noqa: PLC0415 - torch: only this process pays for it
     from client.backbone.folder import find_backbone, sampling  # noqa: PLC0415
-    from client.cli import quiet  # noqa: PLC0415
     from client.generate import Request, add_concepts, generate, load_pipeline  # noqa: PLC0415
+    from client.quiet import quiet  # noqa: PLC0415
 
     quiet()
     folder = find_backbone(wanted["model"])
