@@ -57,6 +57,13 @@ def learn(
     ] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Processor threads. [default: PyTorch's choice]")] = None,
+    captions: Annotated[
+        Literal["none", "files", "names"],
+        typer.Option(help="What each photo shows, with the name in it: in a .txt beside it, or as the file's name."),
+    ] = "none",
+    region: Annotated[
+        str | None, typer.Option(help="Learn from masks (rex.mask.png beside rex.jpg), or from a box: 0.2,0,0.8,1.")
+    ] = None,
     home: Home,
 ) -> None:
     """Teach a concept from a handful of photos. Ctrl-C pauses; the same command goes on."""
@@ -74,6 +81,8 @@ def learn(
         engine=engine,
         device=device,
         threads=threads,
+        captions=captions,
+        region=region,
     )
     if not teach(lesson, model, home, Console()):
         raise typer.Exit(130)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from rich.console import Console
 
 from client.backbone.choice import Name as EngineName
@@ -20,7 +19,7 @@ from client.course import Course, watching
 from client.learn.published import PUBLISHED_FORWARDS, learn_as_published
 from client.learn.search import learn
 from client.learn.settings import Learned, Progress, Settings
-from client.photos import load_photos, stack
+from client.photos import Photo, captions_of, load_photos, region_of, stack
 from client.placeholder import placeholder
 from client.priors import admit_backbone, current_prior
 from client.terminal import learning_bar, pausing
@@ -55,6 +54,10 @@ class Lesson:
     engine: EngineName = "auto"
     device: str = "cpu"
     threads: int | None = None
+    captions: Literal["none", "files", "names"] = "none"
+    """Where what each photo shows is said; else the model's own templates are used."""
+    region: str | None = None
+    """``masks``, or a box: what of the photos to learn from."""
     again: bool = False
     """Whether to replace what was learned under that name before, once this is learned."""
 
@@ -109,11 +112,12 @@ def study(lesson: Lesson, model: str | None, home: Path, listener: Listener) -> 
         raise ConfigError(f"<{lesson.name}> was taught already: choose another --name, or shoal forget {lesson.name}")
     with learning_alone(home, lesson.name) as forgotten:
         engine = _engine(lesson, model, home, listener)
-        pixels = _pixels(lesson, engine.pixel_size, listener)
-        latents = engine.encode(pixels)
+        photos = _photos(lesson, engine.pixel_size, listener)
+        pixels = stack(photos)
+        latents = _seen(engine.encode(pixels), lesson, photos)
         admit_backbone(home, engine.fingerprint, engine.width)
         prior = None if lesson.published else _prior(home, engine.fingerprint, lesson.kind, listener)
-        what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}"
+        what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}/{latents.told()}"
         checkpoint = checkpoint_of(home, lesson.name, what, pixels)
 
         def stop() -> bool:
@@ -163,12 +167,21 @@ def _learn(
     return learn(engine, latents, settings=settings, prior=prior, checkpoint=checkpoint, watch=watch, **common)
 
 
-def _pixels(lesson: Lesson, size: int, listener: Listener) -> NDArray[np.uint8]:
+def _photos(lesson: Lesson, size: int, listener: Listener) -> list[Photo]:
     photos, refusals = load_photos(lesson.photos, size)
     for refusal in refusals:
         listener.says(f"skipped {refusal.name}: {refusal.reason}")
     listener.says(f"learning from {len(photos)} photo{'s' if len(photos) > 1 else ''}")
-    return stack(photos)
+    return photos
+
+
+def _seen(latents: Latents, lesson: Lesson, photos: Sequence[Photo]) -> Latents:
+    """Return the photos' latents with what is said of them and where they are looked at."""
+    if lesson.captions != "none":
+        latents = latents.captioned(captions_of(photos, lesson.name, lesson.captions))
+    if lesson.region is not None:
+        latents = latents.masked(torch.from_numpy(region_of(photos, lesson.region, photos[0].pixels.shape[0])))
+    return latents
 
 
 def _prior(home: Path, backbone: str, kind: str, listener: Listener) -> Prior | None:

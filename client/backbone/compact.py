@@ -122,23 +122,23 @@ class CompactEngine:
         if self.form.differences:
             shown[len(batch) :] = 0
         output = self._unet(shown, steps.repeat(count), states, return_dict=False)[0]
-        losses: Tensor = self._errors(output.float().unflatten(0, (count, -1)), target).cpu()
+        weights = None if batch.weights is None else batch.weights.to(self.device)
+        losses: Tensor = self._errors(output.float().unflatten(0, (count, -1)), target, weights).cpu()
         return losses
 
-    def _errors(self, output: Tensor, target: Tensor) -> Tensor:
+    def _errors(self, output: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
         """Return mean squared errors, shape (candidates, draws); a difference of squares is not left to rounding."""
         if not self.form.differences:
-            return (output - target).square().flatten(2).mean(dim=2)
+            return _mean((output - target).square(), weights)
         miss, added = output[0] - target, output[1:]
-        base = miss.square().flatten(1).mean(dim=1)
-        more = (added * (2 * miss + added)).flatten(2).mean(dim=2)
-        return torch.cat([base[None], base + more])
+        base = _mean(miss.square(), weights)
+        return torch.cat([base[None], base + _mean(added * (2 * miss + added), weights)])
 
     def _states(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return text states of shape (candidates * draws, length, width): each prompt once per candidate."""
         used, places = batch.templates.unique(return_inverse=True)
         vectors = candidates.unflatten(1, (-1, self.width))
-        texts = self._templates[kind]
+        texts = batch.captions or self._templates[kind]
         ids = torch.stack([token_ids(self._tokenizer, texts[t], vectors.shape[1]) for t in used.tolist()])
         words = embedded(ids, self._table, vectors).flatten(0, 1).to(self.device)
         states: Tensor = self._encoded(words).unflatten(0, (len(candidates), -1))[:, places]
@@ -155,3 +155,9 @@ class CompactEngine:
             words = layer(words, None) if self.form.differences else layer(words, None, is_causal=True)
         states: Tensor = self._text.final_layer_norm(words)
         return states
+
+
+def _mean(errors: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean over channels and places, where weights say how much a place counts."""
+    counted = errors if weights is None else errors * weights
+    return counted.mean(dim=(-3, -2, -1))

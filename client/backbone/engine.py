@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from client.backbone.encoding import encode_photos
 from client.backbone.latents import Batch, Latents
-from client.backbone.prompts import sayings
+from client.backbone.prompts import sayings, token_ids
 from client.backbone.quantization import frozen
 from common.errors import BackboneError
 
@@ -148,7 +148,7 @@ class TorchEngine:
     def losses_with_graph(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Score without slices and outside inference mode, so that the benchmarks' yardstick can differentiate."""
         count, draws = len(candidates), len(batch)
-        states = self._states(candidates, batch.templates, kind)
+        states = self._states(candidates, batch, kind)
         latents, noise, steps = (x.to(self.device) for x in (batch.latents, batch.noise, batch.timesteps))
         noisy = self._schedule.add_noise(latents, noise, steps)
         target = noise
@@ -156,32 +156,22 @@ class TorchEngine:
             target = self._schedule.get_velocity(latents, noise, steps)
         output = self._unet(noisy.repeat(count, 1, 1, 1), steps.repeat(count), states, return_dict=False)[0]
         errors = functional.mse_loss(output, target.repeat(count, 1, 1, 1), reduction="none")
+        if batch.weights is not None:
+            errors = errors * batch.weights.to(self.device).repeat(count, 1, 1, 1)
         return errors.mean(dim=(1, 2, 3)).view(count, draws).mean(dim=1).cpu()
 
-    def _states(self, candidates: Tensor, templates: Tensor, kind: str) -> Tensor:
-        """Return text states of shape (candidates * draws, length, width): each template once per candidate."""
-        self._table.candidates = candidates.to(self.device, torch.float32)
-        used, places = templates.unique(return_inverse=True)
-        ids = torch.stack([self._prompt(self._templates[kind][t]) for t in used.tolist()])
-        marks = ids == -1
-        offset = self._table.table.num_embeddings + torch.arange(len(candidates))[:, None, None]
-        rows = torch.where(marks, offset, ids).flatten(0, 1).to(self.device)
+    def _states(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return text states of shape (candidates * draws, length, width): each prompt once per candidate."""
+        self._table.candidates = candidates.to(self.device, torch.float32).view(-1, self.width)
+        vectors = candidates.shape[1] // self.width
+        used, places = batch.templates.unique(return_inverse=True)
+        texts = batch.captions or self._templates[kind]
+        ids = torch.stack([token_ids(self._tokenizer, texts[t], vectors) for t in used.tolist()])
+        first = self._table.table.num_embeddings + vectors * torch.arange(len(candidates))[:, None, None]
+        rows = torch.where(ids < 0, first - 1 - ids, ids).flatten(0, 1).to(self.device)
         states: Tensor = self._text(rows).last_hidden_state
-        self._table.candidates = candidates[:0].to(self.device)
+        self._table.candidates = self._table.candidates[:0]
         return states.view(len(candidates), len(used), *states.shape[1:])[:, places].flatten(0, 1)
-
-    def _prompt(self, template: str) -> Tensor:
-        """Return padded token ids, shape (length,), with -1 where the learned token stands."""
-        before, after = (part.strip() for part in template.split("{}"))
-        tokenizer = self._tokenizer
-        body = [
-            *tokenizer(before, add_special_tokens=False).input_ids,
-            -1,
-            *tokenizer(after, add_special_tokens=False).input_ids,
-        ]
-        length = tokenizer.model_max_length
-        ids = [tokenizer.bos_token_id, *body[: length - 2], tokenizer.eos_token_id]
-        return torch.tensor(ids + [tokenizer.pad_token_id] * (length - len(ids)))
 
 
 def fingerprint(folder: Path) -> str:

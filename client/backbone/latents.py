@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,38 @@ class Latents:
 
     mean: Tensor
     spread: Tensor
+    captions: tuple[str, ...] = ()
+    """What each photo shows, with ``{}`` where the concept stands; without them the kind's templates are used."""
+    weights: Tensor | None = None
+    """Where to learn from, shape (photos, 1, height, width), each photo's mean one; None is everywhere."""
+
+    def told(self) -> str:
+        """Return a digest of what is said of the photos and where they are looked at, to tell learnings apart."""
+        seen = b"" if self.weights is None else self.weights.numpy().tobytes()
+        return hashlib.sha256("\n".join(self.captions).encode() + b"\0" + seen).hexdigest()[:12]
+
+    def captioned(self, captions: Sequence[str]) -> Latents:
+        """Return the same photos, each with a caption of its own."""
+        if len(captions) != len(self.mean):
+            raise ValueError(f"{len(self.mean)} photos need as many captions, got {len(captions)}")
+        return replace(self, captions=tuple(captions))
+
+    def masked(self, masks: Tensor) -> Latents:
+        """Return the same photos, learned from only where masks are white.
+
+        Args:
+            masks: 0 to 1, shape (photos, side, side), of any side: a latent counts as far as it is covered.
+
+        Raises:
+            ValueError: a mask is black all over, or they are not one a photo.
+        """
+        if len(masks) != len(self.mean):
+            raise ValueError(f"{len(self.mean)} photos need as many masks, got {len(masks)}")
+        covered = functional.adaptive_avg_pool2d(masks[:, None].float(), (self.mean.shape[2], self.mean.shape[3]))
+        mean = covered.mean(dim=(2, 3), keepdim=True)
+        if not (mean > 0).all():
+            raise ValueError("a mask is black all over: white is what to learn from")
+        return replace(self, weights=covered / mean)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +59,16 @@ class Batch:
     """Draws that every candidate of a step is scored on (common random numbers).
 
     ``latents`` and ``noise`` have shape (draws, channels, height, width), ``timesteps`` and ``templates``
-    shape (draws,); ``templates`` indexes the prompts of the concept's kind.
+    shape (draws,); ``templates`` indexes the prompts of the concept's kind, or ``captions`` where there are any.
+    ``weights``, shape (draws, 1, height, width), say where errors count.
     """
 
     latents: Tensor
     noise: Tensor
     timesteps: Tensor
     templates: Tensor
+    captions: tuple[str, ...] = ()
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of draws."""
@@ -38,11 +76,18 @@ class Batch:
 
     def split(self, draws: int) -> list[Batch]:
         """Return batches of at most so many draws."""
-        parts = (part.split(draws) for part in (self.latents, self.noise, self.timesteps, self.templates))
-        return [
-            Batch(latents=latents, noise=noise, timesteps=timesteps, templates=templates)
-            for latents, noise, timesteps, templates in zip(*parts, strict=True)
-        ]
+        return [self.some(rows) for rows in torch.arange(len(self)).split(draws)]
+
+    def some(self, rows: Tensor) -> Batch:
+        """Return the draws of these numbers."""
+        return replace(
+            self,
+            latents=self.latents[rows],
+            noise=self.noise[rows],
+            timesteps=self.timesteps[rows],
+            templates=self.templates[rows],
+            weights=None if self.weights is None else self.weights[rows],
+        )
 
 
 def draw_batch(
@@ -81,15 +126,13 @@ def draw_batch(
         latents=latents.mean[rows] + latents.spread[rows] * posterior,
         noise=torch.randn(shape, generator=generator),
         timesteps=steps,
-        templates=torch.randint(templates, (draws,), generator=generator),
+        templates=rows if latents.captions else torch.randint(templates, (draws,), generator=generator),
+        captions=latents.captions,
+        weights=None if latents.weights is None else latents.weights[rows],
     )
 
 
 def _reversed(half: Batch) -> Batch:
     """Append every draw once more, its noise reversed."""
-    return Batch(
-        latents=half.latents.repeat(2, 1, 1, 1),
-        noise=torch.cat([half.noise, -half.noise]),
-        timesteps=half.timesteps.repeat(2),
-        templates=half.templates.repeat(2),
-    )
+    both = half.some(torch.arange(len(half)).repeat(2))
+    return replace(both, noise=torch.cat([half.noise, -half.noise]))

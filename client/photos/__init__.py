@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from client.photos.beside import captions_of, region_of
 from client.photos.decoding import load_photo
 from client.photos.folder import Photo, Refusal, load_photos, stack
 
-__all__ = ["Photo", "Refusal", "load_photo", "load_photos", "stack"]
+__all__ = ["Photo", "Refusal", "captions_of", "load_photo", "load_photos", "region_of", "stack"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from client.photos.beside import photos_among
 from client.photos.decoding import fault, load_photo
 from client.photos.names import printable
 from common.errors import PhotoError
@@ -25,6 +26,8 @@ class Photo:
     name: str
     """The file's name as it can be shown."""
     pixels: NDArray[np.uint8]
+    file: Path
+    """Where it is: a caption or a mask may lie beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Refusal:
 def load_photos(where: Path | Sequence[Path], size: int) -> tuple[list[Photo], list[Refusal]]:
     """Load every photo of a folder, or the files named, as squares of ``size`` pixels.
 
-    A folder is read in the order of its names, without hidden files; what lies in its subfolders is not looked at.
+    A folder is read in the order of its names, without hidden files; captions and masks belong to their photos,
+    and what lies in its subfolders is not looked at.
     Whatever cannot be used is returned as a `Refusal`; one bad file never stops the others.
 
     Raises:
@@ -52,7 +56,7 @@ def load_photos(where: Path | Sequence[Path], size: int) -> tuple[list[Photo], l
             refusals.append(Refusal(f"{len(files) - number} more", f"{MAX_PHOTOS} photos are enough for one concept"))
             break
         try:
-            photos.append(Photo(printable(file.name), load_photo(file, size)))
+            photos.append(Photo(printable(file.name), load_photo(file, size), file))
         except PhotoError as error:
             refusals.append(Refusal(printable(file.name), str(error)))
     if not photos:
@@ -75,10 +79,11 @@ def _listed(given: Sequence[Path]) -> tuple[list[Path], list[Refusal]]:
             if not stat.S_ISDIR(path.stat().st_mode):
                 files.append(path)
                 continue
-            inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+            shown = (entry for entry in path.iterdir() if not entry.name.startswith("."))
+            inside = photos_among(shown)
         except FileNotFoundError as error:
-            shown = printable(str(path))
-            raise PhotoError(f"{shown} does not exist: name a folder of photos, or photos") from error
+            told = printable(str(path))
+            raise PhotoError(f"{told} does not exist: name a folder of photos, or photos") from error
         except OSError as error:
             refusals.append(Refusal(printable(path.name), fault(path, error)))
             continue

@@ -127,3 +127,64 @@ def test_the_same_slopes_on_a_gpu(tiny_backbone, cache, exact, device):
         pytest.skip(f"NO {device.upper()} HERE: nothing of it was tested")
     engine = CompactEngine(tiny_backbone, cache, device=device)
     assert cosine(slopes(engine), slopes(exact)) > 0.99
+
+
+@pytest.fixture(params=["differences", "quanto"])
+def engine(request, tiny_backbone, cache):
+    if request.param == "quanto":
+        return TorchEngine(tiny_backbone)
+    return CompactEngine(tiny_backbone, cache, form=Form(arithmetic=torch.float32))
+
+
+def test_nothing_outside_a_mask_counts(engine, latents, monkeypatch):
+    masks = torch.zeros(3, 8, 8)
+    masks[:, :, 4:] = 1
+    here, everywhere = batch_of(engine, latents.masked(masks)), batch_of(engine, latents)
+    candidates, unet = candidates_of(engine), engine._unet
+    before = engine.losses(candidates, here, "object"), engine.losses(candidates, everywhere, "object")
+
+    def wrong_on_the_left(*given, **named):
+        (output,) = unet(*given, **named)
+        output[:, :, :, :4] += 3
+        return (output,)
+
+    monkeypatch.delattr(engine, "_unet")
+    monkeypatch.setattr(engine, "_unet", wrong_on_the_left, raising=False)
+    torch.testing.assert_close(engine.losses(candidates, here, "object"), before[0])
+    assert (engine.losses(candidates, everywhere, "object") > before[1] + 1).all()
+
+
+def test_a_white_mask_changes_nothing(engine, latents):
+    white = latents.masked(torch.ones(3, 16, 16))
+    candidates = candidates_of(engine)
+    ours = engine.losses(candidates, batch_of(engine, white), "object")
+    torch.testing.assert_close(ours, engine.losses(candidates, batch_of(engine, latents), "object"))
+
+
+def test_captions_are_what_is_said(engine, latents):
+    said = latents.captioned(["a photo of a {}"] * 3)
+    other = latents.captioned(["a {}", "red {} in a style", "the {}"])
+    candidates = candidates_of(engine)
+    plain = engine.losses(candidates, batch_of(engine, latents), "object")
+    # Drawing no template leaves the generator elsewhere, but everything else of a draw comes before it.
+    torch.testing.assert_close(engine.losses(candidates, batch_of(engine, said), "object"), plain)
+    assert not torch.allclose(engine.losses(candidates, batch_of(engine, other), "object"), plain, rtol=1e-5)
+
+
+def test_two_vectors_stand_side_by_side(engine, latents):
+    batch = batch_of(engine, latents)
+    words = engine.anchor("dog"), engine.anchor("cat")
+    pair = engine.losses(torch.stack([torch.cat(words), torch.cat(words[::-1])]), batch, "object")
+    said = latents.captioned(["a photo of a {} cat"] * 3)
+    one = engine.losses(words[0][None], batch_of(engine, said), "object")
+    torch.testing.assert_close(pair[:1], one, rtol=1e-5, atol=0)
+    assert abs(float(pair[0] - pair[1])) > 1e-7
+
+
+def test_masks_that_cannot_be_meant_are_refused(latents):
+    with pytest.raises(ValueError, match="black"):
+        latents.masked(torch.zeros(3, 8, 8))
+    with pytest.raises(ValueError, match="as many"):
+        latents.masked(torch.ones(2, 8, 8))
+    with pytest.raises(ValueError, match="as many"):
+        latents.captioned(["a {}"])

@@ -171,7 +171,7 @@ def test_nothing_but_pixels_survives(tmp_path, scene):
     exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0)}
     scene.save(tmp_path / "a.jpg", exif=exif, comment=b"at home", quality=95)
     photos, _ = load_photos(tmp_path, SIZE)
-    assert photos[0].__slots__ == ("name", "pixels")
+    assert photos[0].__slots__ == ("name", "pixels", "file")
     assert type(photos[0].pixels) is np.ndarray
     assert photos[0].pixels.nbytes == SIZE * SIZE * 3
 
