@@ -27,6 +27,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     403: {"model": forms.Problem, "description": "Asked by another website."},
     404: {"model": forms.Problem, "description": "There is no such thing."},
     413: {"model": forms.Problem, "description": "Too much at once."},
+    422: {"model": forms.Problem, "description": "A field is missing, unknown or means nothing."},
     421: {"model": forms.Problem, "description": "Asked by another name than this page's."},
 }
 router = APIRouter(prefix="/api/v1", responses=PROBLEMS)

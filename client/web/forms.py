@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -26,7 +26,7 @@ class Form(BaseModel):
 class Problem(BaseModel):
     """Why something was not done, and the remedy."""
 
-    detail: str | list[dict[str, Any]]
+    detail: str
 
 
 class Link(Form):
