@@ -54,6 +54,8 @@ class Gauge:
     """After one more round like the last, 0 to 100."""
     another: str
     """In words; empty before the first."""
+    over: bool
+    """Whether more is spent than is allowed by now."""
 
 
 def gauges(found: Statement) -> tuple[Gauge, Gauge]:
@@ -158,6 +160,7 @@ def _gauge(found: Statement, name: Literal["central", "local"], title: str, agai
         share=_share(spent, allowed),
         next_share=_share(another, allowed),
         another=_epsilon(another) if found.another else "",
+        over=found.allowed is not None and spent > allowed,
     )
 
 

@@ -23,16 +23,18 @@ from client.web.house import House
 from client.web.places import likely_folders
 from client.web.samples import course_order, draw_course, sample_prompt
 from client.web.shelf import Shown, shelf
-from client.web.words import ago, lasting
+from client.web.words import ago, lasting, moment_of
 from common.errors import ShoalError
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 PNG: Final = "image/png"
+FEW: Final = 6
+"""Concepts on the first page."""
 router = APIRouter(include_in_schema=False)
 _pages = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_pages.filters |= {"ago": ago, "lasting": lasting}
+_pages.filters |= {"ago": ago, "lasting": lasting, "moment": moment_of}
 
 
 @router.get("/enter")
@@ -44,13 +46,15 @@ def enter() -> Response:
 @router.get("/")
 def now(request: Request, at: At) -> Response:
     """Show what it does now, and why or why not."""
-    activity = read_activity(at.home)
+    activity, shown = read_activity(at.home), _shown(at)
+    for one in shown[:FEW]:
+        _draw_missing(at, one)
     return _page(
         request,
         "now",
         activity=activity,
         curve=curve(activity.losses) if activity else None,
-        shown=_shown(at),
+        shown=shown[:FEW],
         gauges=gauges(statement(at.home)),
         folders=likely_folders(Path.home()),
         since=time.time() - activity.since if activity else 0.0,

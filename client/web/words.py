@@ -19,3 +19,8 @@ def lasting(seconds: float) -> str:
 def ago(at: str) -> str:
     """Return how long ago a row was written, from its time of day."""
     return f"{lasting((datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds())} ago"
+
+
+def moment_of(at: str) -> str:
+    """Return a row's date and time as a person would write them, in the time of this machine."""
+    return f"{datetime.fromisoformat(at).astimezone():%d %B %Y, %H:%M}"
