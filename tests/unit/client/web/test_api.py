@@ -147,6 +147,13 @@ def test_a_choice_is_kept_as_two_recipes_and_can_be_taken_back(client, house, ho
     assert client.delete(f"/api/v1/choices/{kept.json()['number']}").status_code == 404
 
 
+def test_a_pair_is_judged_when_both_pictures_are_there(client, house):
+    client.put("/api/v1/pair", json={"prompt": "slow"})
+    number = house.pairs.current().number
+    assert client.post("/api/v1/choices", json={"pair": number, "picked": "first"}).status_code == 400
+    assert client.get("/api/v1/choices").json() == []
+
+
 def test_pairs_of_a_sentence_of_ones_own(client, house):
     client.get("/choose")
     assert client.put("/api/v1/pair", json={"prompt": "a lighthouse"}).status_code == 204

@@ -113,7 +113,7 @@ def test_the_ledger_is_shown_with_what_was_in_it(client, home):
 
 def test_a_ledger_that_was_changed_is_told_of(client, home):
     book(home, GIVEN)
-    (home / "ledger.receipt").write_text("00" * 32)
+    (home / "ledger.receipt").write_text("11" * 32)
     page = client.get("/privacy")
     assert page.status_code == 500
     assert "lines are missing at its end" in page.text
