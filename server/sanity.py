@@ -92,13 +92,13 @@ def _unlike(found: Moments, earlier: Moments, previous: Prior, bound: float, rng
     simulated = np.array([_measure(*_simulate(found, earlier, crowd, rng), ruler) for _ in range(DRAWS)])
     scores = (observed - simulated.mean(axis=0)) / np.maximum(simulated.std(axis=0), 1e-12)
     scores[0] = abs(scores[0])  # too little length is as strange as too much
-    return [
-        f"{name} lies {score:.0f} standard deviations from what {found.people:.0f} of the earlier people would give"
-        for name, score in zip(
-            ("their mean squared length", "their mean", "a direction of theirs"), scores, strict=True
-        )
+    names = ("their mean squared length", "their mean", "a direction of theirs")
+    strange = [
+        f"{name} by {score:.0f} standard deviations"
+        for name, score in zip(names, scores, strict=True)
         if not score < SURPRISE
     ]
+    return [f"unlike {found.people:.0f} of the earlier people: {', '.join(strange)}"] if strange else []
 
 
 def _simulate(

@@ -71,6 +71,8 @@ def lines(title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup
 
 def _frame(title: str, labels: Sequence[str], top: float, shapes: Sequence[str], series: Sequence[Series]) -> Markup:
     """Put axes, a legend and a description around the shapes."""
+    if not labels:
+        return Markup("<figure><figcaption><b>{}</b></figcaption><p>Nothing to show yet.</p></figure>").format(title)
     bottom, step = HEIGHT - _BOTTOM, (WIDTH - _LEFT) / max(1, len(labels))
     grid = [
         f'<line class="grid" x1="{_LEFT}" x2="{WIDTH}" y1="{bottom - _scale(value, top):.1f}" '
@@ -78,7 +80,7 @@ def _frame(title: str, labels: Sequence[str], top: float, shapes: Sequence[str],
         f'<text x="{_LEFT - 6}" y="{bottom - _scale(value, top) + 4:.1f}" text-anchor="end">{_text(value)}</text>'
         for value in (0.0, top / 2, top)
     ]
-    every = max(1, math.ceil(len(labels) / 12))
+    every = max(1, math.ceil(len(labels) / 8))
     names = [
         f'<text x="{_LEFT + (index + 0.5) * step:.1f}" y="{HEIGHT - 8}" text-anchor="middle">{escape(label)}</text>'
         for index, label in enumerate(labels)
@@ -89,9 +91,9 @@ def _frame(title: str, labels: Sequence[str], top: float, shapes: Sequence[str],
     )
     legend = "".join(f'<li><i class="{one.style}"></i>{escape(one.name)}</li>' for one in series)
     return Markup(  # noqa: S704 - everything that is not a number was escaped above
-        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}. {escape(described)}">'
-        f"{''.join(grid)}{''.join(shapes)}{''.join(names)}</svg>"
-        f'<figcaption><b>{escape(title)}</b><ul class="legend">{legend}</ul></figcaption></figure>'
+        f'<figure><figcaption><b>{escape(title)}</b><ul class="legend">{legend}</ul></figcaption>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}. {escape(described)}">'
+        f"{''.join(grid)}{''.join(shapes)}{''.join(names)}</svg></figure>"
     )
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from common.denoising import noise_floor
-from common.mixture import total
+from common.denoising import denoised, noise_floor
+from common.mixture import mean_and_covariance, total
 from server.account import spending
 from server.difference import difference, directions
 from server.sums import EXCHANGES
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from markupsafe import Markup
 
-    from common.prior import Cohort, Kind, Prior
+    from common.prior import Kind, Prior
+    from common.statistics import Moments
     from server.books import Entry
     from server.desk import Desk
 
@@ -116,40 +117,41 @@ def _costs(entries: Sequence[Entry], kind: Kind) -> Markup:
 def version_page(desk: Desk, prior: Prior) -> dict[str, Any]:
     """Gather one version: its spectrum against the noise of its sums, its cohorts, and how it differs from the last."""
     everybody = total(pool(desk.registry.sums_of(prior.rounds), dimensions=prior.public_basis.shape[1]))
-    level = noise_floor(everybody).level
     others = desk.versions(prior.kind)
     before = next((one for one in others if one.version == prior.version - 1), None)
     return {
         "prior": prior,
-        "spectra": [_spectrum(number, cohort, level) for number, cohort in enumerate(prior.cohorts, start=1)],
+        "spectrum": spectrum(everybody),
         "cohorts": [
             {
                 "weight": cohort.weight,
                 "mean": float(np.linalg.norm(cohort.mean)),
                 "directions": len(cohort.spectrum),
+                "spectrum": " ".join(f"{value:.3g}" for value in cohort.spectrum),
                 "residual": cohort.residual,
             }
             for cohort in prior.cohorts
         ],
-        "floor": level,
         "difference": difference(before, prior) if before else None,
         "versions": [one.version for one in others],
     }
 
 
-def _spectrum(number: int, cohort: Cohort, level: float) -> Markup:
-    values: list[float] = cohort.spectrum.tolist() or [0.0]
-    numbers = [str(place + 1) for place in range(len(values))]
+def spectrum(everybody: Moments) -> Markup:
+    """Draw the eigenvalues of what was summed, and how far the noise of the sums alone would reach."""
+    values = np.linalg.eigvalsh(mean_and_covariance(everybody)[1])[::-1]
+    floor = noise_floor(everybody)
+    corrected, kept = denoised(np.asarray(values, dtype=np.float64), floor, len(values))
+    reach = float(corrected[-1]) + floor.level if floor.level > 0 else 0.0
     return lines(
-        f"Spectrum of cohort {number} against the noise floor",
-        numbers,
+        f"Spectrum of all people against the noise floor: {kept} of {len(values)} directions stand above it",
+        [str(place + 1) for place in range(len(values))],
         [
-            Series("variance along a direction", "c1", values),
-            Series("noise alone reaches above the rest", "c3", [cohort.residual + level] * len(values)),
-            Series("all other directions", "c4", [cohort.residual] * len(values)),
+            Series("variance along a direction, as summed", "c1", values.tolist()),
+            Series("what noise alone reaches", "c3", [reach] * len(values)),
         ],
     )
 
 
 def _epsilon(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "no noise"
+    return f"{value:.3g}" if math.isfinite(value) else "no noise"

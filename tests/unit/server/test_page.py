@@ -110,7 +110,7 @@ def test_the_front_page_shows_rounds_costs_and_versions(operator, hold):
     for text in ("Version 2", "11 people", "Participation by round", "Dropouts by exchange", "ε over time", "no noise"):
         assert text in page
     version = operator.get("/priors/object/2").text
-    for text in ("Spectrum of cohort 1", "Against version 1", "100 %", "mean moved by"):
+    for text in ("Spectrum of all people against the noise floor", "Against version 1", "100 %", "mean moved by"):
         assert text in version
     assert "Roll back to version 1" in operator.get("/priors/object/1").text
     assert operator.get("/rounds").text.count("<tr>") == 3
