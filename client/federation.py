@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from client.agreement import is_agreed
 from client.budget import is_spent
 from client.contribution import announcement, is_pending
 from client.database import Database
@@ -18,6 +19,7 @@ from client.ledger import Opening, append, read, writing
 from client.participation import advance, begin, expire, resume
 from client.priors import admit_backbone, held_version
 from client.rules import admit_round, booking
+from common.errors import ProtocolError
 from common.messages import rules_of
 from common.secagg.client import advertise, confirm, share, unmask
 from common.secagg.states import Advertised, Confirmed, Masked
@@ -54,7 +56,7 @@ def enrol(
 def is_ready(device: Device, query: ReadyQuery) -> bool:
     """Say whether the person could contribute: something is pending, under the very prior held, and budget is left."""
     folder = device.folder
-    if not is_enrolled(folder):
+    if not is_enrolled(folder) or not is_agreed(folder, query.backbone, query.kind):
         return False
     expire(Database(folder))
     if not is_pending(device, query.kind, query.backbone):
@@ -75,6 +77,8 @@ def answer_keys(device: Device, call: RoundCall) -> bytes:
         ProtocolError: the announcement breaks a rule.
     """
     me = identity(device.folder)
+    if not is_agreed(device.folder, call.backbone, call.kind):  # first, so that all other models get the same answer
+        raise ProtocolError("neither this kind nor this model is what was agreed to when joining: sit this round out")
     rules = rules_of(call, operator_key(device.folder).public_bytes_raw())
     announcement(device.folder, call)
     with Database(device.folder).transaction() as rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from client.agreement import is_agreed
 from client.database import Database
 from client.identity import operator_key
 from common.errors import PriorError
@@ -93,6 +94,8 @@ def receive_prior(folder: Path, notice: PriorNotice) -> Prior:
         raise PriorError(f"backbone {notice.backbone[:12]} is not in use here: join for it first")
     signed = SignedPrior(payload=notice.payload, signature=notice.signature)
     prior = open_prior(signed, public_key=operator_key(folder), backbone=notice.backbone, width=width)
+    if not is_agreed(folder, prior.backbone, prior.kind):
+        raise PriorError(f"a prior of {prior.kind} for this model is not what was agreed to when joining: keep none")
     held = held_prior(folder, prior.backbone, prior.kind)
     if held is not None and held.payload != signed.payload:
         _refuse_older(prior, held_version(folder, prior.backbone, prior.kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from client.agreement import agreed_terms, keep_to_terms
 from client.budget import admit
 from client.ledger import Contribution, Simulation
 from common.crowd import colluders, fewest_survivors
@@ -44,7 +45,7 @@ def admit_round(device: Device, entries: Sequence[Entry], event: Contribution) -
         event: as `booking` describes the round.
 
     Raises:
-        ProtocolError: too few people, or no noise.
+        ProtocolError: too few people, no noise, or beyond what the person agreed to when they joined.
         BudgetExhaustedError: too little noise for what is left of the budget.
     """
     if device.simulated and any(isinstance(entry.event, Simulation) for entry in entries):
@@ -53,6 +54,8 @@ def admit_round(device: Device, entries: Sequence[Entry], event: Contribution) -
         raise ProtocolError(f"a sum of {event.fewest} people, at least {FEWEST_PEOPLE} are needed: sit this round out")
     if event.share_variance == 0:
         raise ProtocolError("a round without noise is refused outside simulations: sit it out")
+    if terms := agreed_terms(device.folder):
+        keep_to_terms(terms, entries, event)
     admit(entries, event)
 
 
