@@ -291,12 +291,12 @@ def test_a_record_that_was_damaged_is_named(tmp_path, monkeypatch, harm):
         Vault(tmp_path / "home").concept("rex")
 
 
-def test_a_record_that_was_weakened_does_not_open(tmp_path, monkeypatch):
+def test_a_record_that_was_altered_does_not_open(tmp_path, monkeypatch):
     monkeypatch.setenv("SHOAL_PASSPHRASE", "correct horse")
     Vault(tmp_path).save_concept(dog())
     anew()
     with Database(tmp_path).transaction() as rows:
-        rows.execute("UPDATE sealing SET record = replace(record, '\"work\": 16', '\"work\": 2')")
+        rows.execute('UPDATE sealing SET record = replace(record, \'"vault": "\', \'"vault": "00\')')
     with pytest.raises(VaultError, match="not the vault's passphrase"):
         Vault(tmp_path).concept("rex")
 
