@@ -6,7 +6,6 @@ when it next starts; a SuperLink that lost its database is filled anew the same 
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ from common.enrolment import Admission, answer
 from common.errors import ConfigError, ProtocolError
 from common.terms import Terms, sign_terms
 from server.control import control
+from server.log import events
 from server.serve import HASH_FILE
 from server.state import outer
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from server.control import Control
     from server.roster import Device, Roster
 
-_LOG: Final = logging.getLogger("shoal.admission")
+_LOG: Final = events("shoal.admission")
 
 
 class RefusedError(ProtocolError):
@@ -126,7 +126,7 @@ def reconcile(config: Config, roster: Roster) -> None:
             number = nodes[key].number if key in nodes else link.register(key)
             if number != device.node:
                 roster.number(device.identity, number)
-    _LOG.info("%d devices may connect; %d were shut out", len(wanted), len(nodes.keys() - wanted.keys()))
+    _LOG.info("devices that may connect", devices=len(wanted), shut_out=len(nodes.keys() - wanted.keys()))
 
 
 def _invited(roster: Roster, application: Application) -> Device:

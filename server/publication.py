@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import logging
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +20,7 @@ import server.update
 from common.errors import ConfigError, PriorError
 from common.mixture import total
 from common.prior import Kind, Prior, decode_prior, sign_prior
+from server.log import events
 from server.sanity import suspicions
 from server.update import next_prior, pool
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from server.registry import Registry
     from server.update import RoundSum
 
-_LOG: Final = logging.getLogger("flwr.shoal")
+_LOG: Final = events("flwr.shoal")
 _ATTEMPTS: Final = 5
 """Times to fit anew because another shard published in between."""
 
@@ -128,7 +128,7 @@ class Publisher:
             found = [] if item.round_id in vetted else suspicions(item, previous, earlier, dimensions=dimensions)
             if found:
                 self._registry.withhold_round(item.round_id, "; ".join(found))
-                _LOG.warning("%s round %s is withheld: %s", kind, item.round_id, "; ".join(found))
+                _LOG.warning("a round is withheld", kind=kind, round=item.round_id, why="; ".join(found))
             else:
                 good += 1
         return good > 0
@@ -143,7 +143,7 @@ class Publisher:
             except PriorError as error:
                 newest = fresh[-1].round_id
                 sums.remove(fresh.pop())
-                _LOG.exception("%s: no usable prior with round %s, the last good one stays", kind, newest)
+                _LOG.warning("a round is rejected: no prior with it", kind=kind, round=newest, why=str(error))
                 self._registry.reject_round(newest, str(error))
         return None
 

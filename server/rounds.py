@@ -11,7 +11,6 @@ process goes on with the round; whoever's answer was on its way has dropped out,
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 import uuid
 from dataclasses import dataclass, field
@@ -40,6 +39,7 @@ from common.privacy import Mechanism, noise_variance, plan
 from common.statistics import block_length
 from server.books import Round
 from server.exchange import Answers, Clock, exchange
+from server.log import events
 from server.publication import Fit, Publisher, latest
 from server.registry import Registry
 from server.settings import MOST_PEOPLE
@@ -68,7 +68,7 @@ REST: Final = 4.0
 who learn. 40 virtual people and two kinds take some 0.6 s of a core for each look."""
 LONGEST_REST_SECONDS: Final = 15.0
 
-_LOG: Final = logging.getLogger("flwr.shoal")
+_LOG: Final = events("flwr.shoal")
 """Below Flower's own logger, so that it is seen wherever Flower's is: in a terminal, in `flwr run --stream`."""
 
 Reply = TypeVar("Reply", ReadyReply, PriorReply)
@@ -155,7 +155,8 @@ class Rounds:
                 self.look(kind)
             took = self._clock.now() - began
             if all(self._is_over(kind) for kind in open_kinds):
-                _LOG.warning("no round of %s for %g s: ending", ", ".join(open_kinds), self._settings.patience_seconds)
+                seconds = self._settings.patience_seconds
+                _LOG.warning("no round for so long: ending", kinds=open_kinds, seconds=seconds)
                 return
             if any(self._standing[kind].rounds < self._settings.rounds for kind in open_kinds):
                 self._clock.sleep(max(self._settings.poll_seconds, min(REST * took, LONGEST_REST_SECONDS)))
@@ -185,7 +186,7 @@ class Rounds:
 
     def go_on(self, journal: Journal) -> Prior | None:
         """Go on with a round that an earlier process left, or end it where its time is over or its terms changed."""
-        _LOG.info("%s round %s goes on after an interruption", journal.call.kind, journal.call.round_id)
+        _LOG.info("a round goes on after an interruption", kind=journal.call.kind, round=journal.call.round_id)
         return self._conduct(journal)
 
     def _conduct(self, journal: Journal) -> Prior | None:
@@ -202,8 +203,9 @@ class Rounds:
                 standing.rounds, standing.last = standing.rounds + 1, self._clock.now()
             elif not (done.blame.proven or done.blame.doubted):  # without those there is nothing to wait for
                 standing.again = self._clock.now() + self._settings.deadline_seconds
-        told = f"{done.people} people" if opened else f"no sum ({done.reason})"
-        _LOG.info("%s round %s: %s, %s", call.kind, call.round_id, told, dict(done.failures))
+        told = {"people": done.people} if opened else {"why": done.reason}
+        what = "a sum" if opened else "no sum"
+        _LOG.info(what, kind=call.kind, round=call.round_id, dropouts=dict(done.failures), **told)
         return self._publish(call.kind) if opened else None
 
     def _left_out(self, moment: datetime) -> frozenset[bytes]:
@@ -215,8 +217,8 @@ class Rounds:
         self._barred |= done.barred
         if count := len(done.blame.proven) + len(done.blame.doubted):
             self._registry.exclude(done.blame, call.round_id, self._wall())
-            told = "%s round %s: devices left out of rounds from here on, see `shoal-server excluded`: %d"
-            _LOG.warning(told, call.kind, call.round_id, count)
+            told = "devices are left out of rounds from here on, see `shoal-server excluded`"
+            _LOG.warning(told, kind=call.kind, round=call.round_id, devices=count)
 
     def _rules(self, call: RoundCall) -> Rules:
         return rules_of(call, self._key.public_key().public_bytes_raw())
@@ -254,7 +256,8 @@ class Rounds:
         answers = self._exchange("query.prior", dict.fromkeys(missing, to_fields(notice)), f"{kind}-prior")
         standing.told |= answers.fields.keys()
         stored = sum(reply.stored for reply in _readable(PriorReply, answers).values())
-        _LOG.info("%s prior: %d of %d took it, %s", kind, stored, len(missing), dict(answers.failures))
+        told = {"kind": kind, "took": stored, "asked": len(missing), "dropouts": dict(answers.failures)}
+        _LOG.info("a prior was announced", **told)
 
     def _ask(self, kind: Kind, nodes: Iterable[int]) -> set[int]:
         prior = self._prior(kind)
@@ -325,7 +328,7 @@ class Rounds:
         prior = self._publisher.advance(kind, self._wall().isoformat(timespec="seconds"))
         if prior is not None:
             self._standing[kind].told = set()
-            _LOG.info("%s prior: version %d of %d people", kind, prior.version, prior.people)
+            _LOG.info("a prior was published", kind=kind, version=prior.version, people=prior.people)
         return prior
 
     def _prior(self, kind: Kind) -> Prior | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Final
+
+from server.log import events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ LOG_BYTES: Final = 10 * 2**20
 """A log that is larger when its part starts is set aside; the one set aside before it is deleted."""
 _PR_SET_PDEATHSIG: Final = 1
 """prctl(2), Linux."""
-_LOG: Final = logging.getLogger("shoal.service")
+_LOG: Final = events("shoal.service")
 
 
 class Keeper:
@@ -102,10 +103,8 @@ class Keeper:
         self._signal(signal.SIGKILL)
         self.restarts += 1
         self._again = self._now() + self._wait
-        _LOG.warning(
-            "%s ended with code %s: starting it again in %g s, its log is %s",
-            self.part.name, process.returncode if process else None, self._wait, self._logs / f"{self.part.name}.log",
-        )  # fmt: skip
+        told = {"part": self.part.name, "code": process.returncode if process else None, "seconds": self._wait}
+        _LOG.warning("a part ended: starting it again", log=str(self._logs / f"{self.part.name}.log"), **told)
         self._wait = min(2 * self._wait, LONGEST_WAIT)
 
     def _signal(self, number: int) -> None:

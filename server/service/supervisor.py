@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import logging
 import signal
 import time
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from common.errors import ConfigError
 from server.admission import reconcile
 from server.bundle import build_bundle
 from server.control import control
+from server.log import events
 from server.roster import Roster
 from server.serve import HASH_FILE
 from server.service.keeper import Keeper
@@ -39,7 +39,7 @@ SCHEDULE_SECONDS: Final = 5.0
 PARTS_FILE: Final = "parts.json"
 """In the state folder while all are up; `parts-NAMES.json` for those of a `serve --only`."""
 LOCK_FILE: Final = "serve.lock"
-_LOG: Final = logging.getLogger("shoal.service")
+_LOG: Final = events("shoal.service")
 
 
 class Supervisor:
@@ -77,7 +77,7 @@ class Supervisor:
             for keeper in self._keepers:
                 keeper.start()
                 self._await(keeper, stopped)
-            _LOG.info("up: %s", ", ".join(keeper.part.name for keeper in self._keepers))
+            _LOG.info("up", parts=[keeper.part.name for keeper in self._keepers])
             while not stopped():
                 for keeper in self._keepers:
                     keeper.check()
@@ -117,9 +117,9 @@ class Supervisor:
             with control(self._config) as link:
                 due = is_due(datetime.now(UTC), self._config.schedule.hours, link.runs())
             if due:
-                _LOG.info("run %d has begun", start_run(self._config))
+                _LOG.info("a run has begun", run=start_run(self._config))
         except ConfigError as error:
-            _LOG.warning("%s", error)  # the SuperLink is just being started again
+            _LOG.warning("no run", why=str(error))  # the SuperLink is just being started again
 
     def _show(self) -> None:
         """Write down which parts run, for `shoal-server status`."""

@@ -196,7 +196,7 @@ def test_devices_refuse_a_round_without_noise_and_a_bundle_that_they_do_not_know
         )
         stranger = nodes(tmp_path, port, folders[6:], bundle="00" * 32)
         running.enter_context(started(stranger, tmp_path / "stranger.log", env=OURS, cwd=tmp_path))
-        wait_for(lambda: "'train.keys ProtocolError': 6" in log.read_text(), server, log)
+        wait_for(lambda: '"train.keys ProtocolError": 6' in log.read_text(), server, log)
     assert "UNPROTECTED SIMULATION" in log.read_text()
     assert all(len(ledger(folder)) == 1 for folder in folders)
     assert all(Vault(folder).pending("object", BACKBONE) is not None for folder in folders)

@@ -118,7 +118,7 @@ def test_a_hostile_reply_is_dropped_and_counted_and_harms_nobody_else(settings, 
     given = [*(person.x for person in people), *([np.zeros(DIMENSIONS)] if exchange in {"confirm", "unmask"} else [])]
     assert prior.people == len(given)
     np.testing.assert_allclose(prior.cohorts[0].mean, np.mean(given, axis=0), atol=1e-5)
-    assert "'refused': 1" in log.text or f"'train.{exchange} refused': 1" in log.text
+    assert '"refused": 1' in log.text or f'"train.{exchange} refused": 1' in log.text
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
