@@ -106,6 +106,15 @@ def test_a_lie_that_did_no_harm_is_no_ground_for_doubt():
     assert not blame.doubted
 
 
+def test_a_secret_that_was_lost_by_a_proven_liar_alone_casts_no_doubt_on_others():
+    """Its owner contradicts one more, which would have done no harm without the liar."""
+    numbers = topology(8)
+    lies = [(owner, 2) for owner in range(8) if owner != 2] + [(0, 1)]
+    blame = judge(numbers, story(numbers, lies, silent={7}))
+    assert blame.proven.keys() == {2}
+    assert not blame.doubted
+
+
 def test_in_a_sparse_graph_as_many_neighbours_as_open_a_secret_cannot_all_be_liars():
     numbers = topology(423)
     assert numbers.present
