@@ -81,9 +81,9 @@ class Supervisor:
             while not stopped():
                 for keeper in self._keepers:
                     keeper.check()
-                self._show()
                 if self._runs:
                     self._look()
+                self._show()
                 time.sleep(LOOK_SECONDS)
         finally:
             self.stop()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -264,6 +265,40 @@ def test_joined_devices_hold_a_round_and_go_on_after_each_part_was_killed(tmp_pa
     assert left_over(harbour) == []
 
 
+def test_a_scheduled_run_whose_server_app_is_killed_is_begun_anew(tmp_path):
+    """The hour is this one, so a run begins with the server; its process is killed once it runs, and another comes."""
+    quick = {"rounds__poll_seconds": 0.5, "patience_seconds": 300.0, "wave_size": str(COUNT)}
+    harbour = Harbour(tmp_path, **quick)
+    harbour.set(hours=[datetime.now(UTC).hour])
+    people = [tmp_path / "people" / str(number) for number in range(COUNT)]
+    rng = np.random.default_rng(3)
+    with harbour:
+        harbour.enrol(*people)
+        for folder in people:
+            teach(folder, rng)
+        harbour.wait(lambda: server_apps(harbour), "a run begins")
+        harbour.wait(lambda: latest_run(harbour)["status"] == "running", "the server app is connected")
+        [first] = harbour.command("status")["runs"]
+        for process in server_apps(harbour):
+            os.kill(process, signal.SIGKILL)
+        with running_nodes(tmp_path, people):
+            harbour.wait(lambda: sums(harbour), "a round is held all the same")
+        assert [found.people for found in sums(harbour)] == [COUNT]
+        runs = harbour.command("status")["runs"]
+        assert runs[-1]["number"] == first["number"]
+        assert runs[-1]["outcome"] == "failed"
+        assert len(runs) == 2
+
+
+def latest_run(harbour):
+    return harbour.command("status")["runs"][0]
+
+
+def server_apps(harbour):
+    port = str(read_config(harbour.state).inside.superlink)
+    return [number for number, words in processes() if "flwr-serverapp" in words and port in words]
+
+
 def all_back(harbour):
     parts = harbour.command("status")["parts"]
     return all(part["pid"] and part["restarts"] >= 1 for part in parts)
@@ -271,13 +306,13 @@ def all_back(harbour):
 
 def left_over(harbour):
     """Every process that was started with something of this server's on its command line."""
-    found = []
+    return [words for _, words in processes() if str(harbour.state) in words]
+
+
+def processes():
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            words = path.read_bytes().decode(errors="replace")
-            if str(harbour.state) in words:
-                found.append(words)
-    return found
+            yield int(path.parent.name), path.read_bytes().decode(errors="replace")
 
 
 def test_a_server_that_is_killed_leaves_nothing_running(tmp_path):
