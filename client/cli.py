@@ -57,6 +57,7 @@ def learn(
     ] = "auto",
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Processor threads. [default: PyTorch's choice]")] = None,
+    vectors: Annotated[int, typer.Option(help="Vectors of the concept: more hold more, and need more forwards.")] = 1,
     captions: Annotated[
         Literal["none", "files", "names"],
         typer.Option(help="What each photo shows, with the name in it: in a .txt beside it, or as the file's name."),
@@ -81,6 +82,7 @@ def learn(
         engine=engine,
         device=device,
         threads=threads,
+        vectors=vectors,
         captions=captions,
         region=region,
     )
@@ -137,8 +139,10 @@ def export(
 ) -> None:
     """Write a concept for diffusers, ComfyUI (both safetensors) or AUTOMATIC1111 (.pt)."""
     from client.backbone.exports import export_concept, usage
+    from client.priors import width_of
 
-    file = export_concept(Vault(home).concept(name), path, layout, replace=force)
+    concept = Vault(home).concept(name)
+    file = export_concept(concept, path, layout, width=width_of(home, concept.backbone), replace=force)
     Console().print(f"wrote {file}\n{usage(file, name, layout)}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -122,7 +122,8 @@ def contribution(displacement: NDArray[np.floating], announced: Announcement) ->
     `common.statistics.blocks`, whose norm is at most `common.statistics.sensitivity()`.
 
     Args:
-        displacement: δ = token − anchor, shape (width,).
+        displacement: δ = token − anchor, shape (width,), or (vectors * width,): a concept of several vectors
+            contributes their mean, so that it weighs as much as any other.
         announced: the round that this is for.
 
     Returns:
@@ -135,6 +136,9 @@ def contribution(displacement: NDArray[np.floating], announced: Announcement) ->
     delta = np.asarray(displacement, dtype=np.float64)
     if delta.ndim != 1 or not np.all(np.isfinite(delta)):
         raise VaultError("the stored token is damaged: forget this concept and learn it again")
+    width = len(announced.public_basis)
+    if width and len(delta) > width and len(delta) % width == 0:
+        delta = delta.reshape(-1, width).mean(axis=0)
     _check(announced, width=len(delta))
     x = clip(announced.public_basis.T @ delta, announced.clip)
     return blocks(x, responsibilities(x, announced.cohorts), announced.clip)

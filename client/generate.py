@@ -41,7 +41,7 @@ class Token(Protocol):
 
     @property
     def token(self) -> NDArray[np.float32]:
-        """Its vector, shape (width,), or vectors, shape (tokens, width)."""
+        """Its vectors, one after the other or as rows: shape (tokens * width,) or (tokens, width)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,8 @@ def add_concepts(pipeline: Any, folder: Path, concepts: Sequence[Token]) -> None
                 f"<{concept.name}> was learned on model {concept.backbone[:12]}, this is {own[:12]}: "
                 "name that model with --model, or learn it again on this one"
             )
-        vectors = torch.from_numpy(np.atleast_2d(np.array(concept.token, np.float32)))
+        width = pipeline.text_encoder.config.hidden_size
+        vectors = torch.from_numpy(np.array(concept.token, np.float32).reshape(-1, width))
         pipeline.load_textual_inversion({placeholder(concept.name): vectors})
 
 

@@ -31,6 +31,9 @@ from common.prior import Prior
 MODELS = "models"
 """Below the person's folder: int8 forms of models, and what the gate found of engines on them."""
 
+MOST_VECTORS = 16
+"""A prompt of Stable Diffusion has 75 places."""
+
 REASONS = {
     "plateau": "it stopped getting better",
     "budget": "the budget was spent",
@@ -54,6 +57,8 @@ class Lesson:
     engine: EngineName = "auto"
     device: str = "cpu"
     threads: int | None = None
+    vectors: int = 1
+    """Vectors of the concept, learned together; more than one are learned without a prior."""
     captions: Literal["none", "files", "names"] = "none"
     """Where what each photo shows is said; else the model's own templates are used."""
     region: str | None = None
@@ -68,6 +73,8 @@ class Lesson:
             raise ConfigError("an object needs --class, the common word for what it is, as in --class dog")
         if self.forwards is not None and self.forwards < 1:
             raise ConfigError(f"--forwards must be at least 1, got {self.forwards}")
+        if not 1 <= self.vectors <= MOST_VECTORS:
+            raise ConfigError(f"--vectors must be between 1 and {MOST_VECTORS}, got {self.vectors}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +119,14 @@ def study(lesson: Lesson, model: str | None, home: Path, listener: Listener) -> 
         raise ConfigError(f"<{lesson.name}> was taught already: choose another --name, or shoal forget {lesson.name}")
     with learning_alone(home, lesson.name) as forgotten:
         engine = _engine(lesson, model, home, listener)
+        engine.vectors = lesson.vectors
         photos = _photos(lesson, engine.pixel_size, listener)
         pixels = stack(photos)
         latents = _seen(engine.encode(pixels), lesson, photos)
         admit_backbone(home, engine.fingerprint, engine.width)
-        prior = None if lesson.published else _prior(home, engine.fingerprint, lesson.kind, listener)
-        what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}/{latents.told()}"
+        alone = lesson.published or lesson.vectors > 1
+        prior = None if alone else _prior(home, engine.fingerprint, lesson.kind, listener)
+        what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}/{latents.told()}/{lesson.vectors}"
         checkpoint = checkpoint_of(home, lesson.name, what, pixels)
 
         def stop() -> bool:

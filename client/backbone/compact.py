@@ -54,6 +54,7 @@ class CompactEngine:
             BackboneError: the folder holds no such pipeline, or one with layers that are not known here.
         """
         self.folder, self.device, self.form = folder, device, form or Form()
+        self.vectors = 1
         self._rows, self._slices = Rows(), Slices()
         self.fingerprint = fingerprint(folder)
         try:
@@ -85,8 +86,8 @@ class CompactEngine:
         return network.to(self.device)
 
     def anchor(self, word: str) -> Tensor:
-        """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
-        return word_vector(self._tokenizer, self._table, word)
+        """Return a word's embedding for each vector, shape (vectors * d,): its tokens' mean; zeros for no word."""
+        return word_vector(self._tokenizer, self._table, word).repeat(self.vectors)
 
     def vocabulary(self) -> Tensor:
         """Return the table of token embeddings, shape (V, d)."""

@@ -15,7 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from client.backbone.encoding import encode_photos
 from client.backbone.latents import Batch, Latents
-from client.backbone.prompts import sayings, token_ids
+from client.backbone.prompts import sayings, token_ids, word_vector
 from client.backbone.quantization import frozen
 from common.errors import BackboneError
 
@@ -28,6 +28,8 @@ class Engine(Protocol):
 
     width: int
     """Width d of a token vector."""
+    vectors: int
+    """How many vectors a concept has; 1 unless it is set. Candidates hold them one after the other."""
     pixel_size: int
     """Side of the pictures it was made for, in pixels."""
     latent_shape: tuple[int, int, int]
@@ -39,7 +41,7 @@ class Engine(Protocol):
     """[T_L, T_U): the timesteps at which text steers this backbone."""
 
     def anchor(self, word: str) -> Tensor:
-        """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
+        """Return a word's embedding for each vector, shape (vectors * d,): its tokens' mean; zeros for no word."""
         ...
 
     def vocabulary(self) -> Tensor:
@@ -55,7 +57,10 @@ class Engine(Protocol):
         ...
 
     def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
-        """Return each candidate's mean denoising loss on the batch, shape (candidates,)."""
+        """Return each candidate's mean denoising loss on the batch, shape (candidates,).
+
+        ``candidates`` has shape (candidates, vectors * d).
+        """
         ...
 
 
@@ -85,7 +90,7 @@ class TorchEngine:
         Raises:
             BackboneError: the folder holds no such pipeline.
         """
-        self.folder, self.device = folder, device
+        self.folder, self.device, self.vectors = folder, device, 1
         try:
             self._load(int8=int8)
         except (OSError, ValueError, KeyError) as error:
@@ -117,11 +122,8 @@ class TorchEngine:
         self._templates, self.timesteps = said.templates, said.timesteps
 
     def anchor(self, word: str) -> Tensor:
-        """Return the embedding of a word, shape (d,): the mean over its tokens; zeros for no word."""
-        ids = self._tokenizer(word, add_special_tokens=False).input_ids
-        if not ids:
-            return torch.zeros(self.width)
-        return self.vocabulary()[ids].mean(dim=0)
+        """Return a word's embedding for each vector, shape (vectors * d,): its tokens' mean; zeros for no word."""
+        return word_vector(self._tokenizer, self.vocabulary(), word).repeat(self.vectors)
 
     def vocabulary(self) -> Tensor:
         """Return the table of token embeddings, shape (V, d)."""

@@ -93,13 +93,16 @@ def write_a1111(
     _write(path, buffer.getvalue(), replace=replace)
 
 
-def export_concept(concept: Concept, path: Path, layout: Layout, *, replace: bool = False) -> Path:
+def export_concept(
+    concept: Concept, path: Path, layout: Layout, *, width: int | None = None, replace: bool = False
+) -> Path:
     """Write a concept as the other program wants it and return the file.
 
     Args:
         concept: from the vault.
         path: the file, or a folder, in which the file gets the name that the program looks for.
         layout: which program.
+        width: of one vector; None where the concept has only one.
         replace: whether a file that is there may go.
 
     Raises:
@@ -110,7 +113,7 @@ def export_concept(concept: Concept, path: Path, layout: Layout, *, replace: boo
     file = path if path.suffix and not path.is_dir() else path / usual
     if file.suffix != suffix:
         raise ConfigError(f"{path} does not end in {suffix}: that is what --format {layout} writes")
-    vectors, word = np.atleast_2d(concept.token), placeholder(concept.name)
+    vectors, word = concept.token.reshape(-1, width or concept.token.size), placeholder(concept.name)
     pair = vectors.shape[1] == sum(SDXL_WIDTHS.values())
     if layout == "a1111":
         if pair:

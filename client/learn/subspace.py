@@ -21,19 +21,22 @@ class Shape:
     """Coordinates y in which people's tokens differ by about one: token = origin + y @ axes.
 
     ``axes`` has shape (width, width), its rows mutually orthogonal and as long as the spread expected along them.
-    Searching isotropically in y searches θ with covariance axesᵀ axes.
+    Searching isotropically in y searches θ with covariance axesᵀ axes. A token of several vectors, ``origin`` of shape
+    (vectors * width,), has the same axes for each of them.
     """
 
     origin: Tensor
     axes: Tensor
 
     def token(self, place: Tensor) -> Tensor:
-        """Map coordinates y, shape (..., width), to tokens."""
-        return self.origin + place @ self.axes
+        """Map coordinates y, shape (..., vectors * width), to tokens."""
+        moved: Tensor = place.unflatten(-1, (-1, len(self.axes))) @ self.axes
+        return self.origin + moved.flatten(-2)
 
     def place(self, token: Tensor) -> Tensor:
         """Map a token to its coordinates."""
-        return (token - self.origin) @ self.axes.T / self.axes.square().sum(dim=1)
+        moved: Tensor = (token - self.origin).unflatten(-1, (-1, len(self.axes))) @ self.axes.T
+        return (moved / self.axes.square().sum(dim=1)).flatten(-2)
 
 
 def shaped(covariance: Tensor, origin: Tensor) -> Shape:
@@ -58,8 +61,12 @@ def vocabulary_covariance(table: Tensor) -> Tensor:
     Learned tokens move mostly where words differ: on Pictograms 16 principal directions of 192 hold 63 to 89 % of a
     displacement's energy (docs/learning.md).
     """
-    covariance: Tensor = torch.cov(table.double().T)
-    return covariance
+    mean = table.mean(dim=0, dtype=torch.float64)
+    total = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64)
+    for rows in table.split(4096):  # a table of 49,408 words in double precision, twice, would be the memory's peak
+        centred = rows.double() - mean
+        total += centred.T @ centred
+    return total / (len(table) - 1)
 
 
 def cohort_shape(prior: Prior, cohort: Cohort, anchor: Tensor, vocabulary: Tensor) -> Shape:

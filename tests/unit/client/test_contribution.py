@@ -114,3 +114,10 @@ def test_the_devices_own_share_of_the_noise_is_added_to_what_is_masked(monkeypat
     lifted = np.array(drawn) - 2**24 * (np.array(drawn) >= 2**23)
     # 3,200 draws of variance 42,000: 0.7 of it would be twelve standard errors away.
     assert abs(lifted.var(axis=0, ddof=1).mean() / 42_000 - 1) < 0.15
+
+
+def test_several_vectors_contribute_their_mean_and_weigh_as_one():
+    rows = np.random.default_rng(4).normal(size=(3, WIDTH))
+    np.testing.assert_array_equal(
+        contribution(rows.reshape(-1), announcement()), contribution(rows.mean(axis=0), announcement())
+    )

@@ -284,3 +284,10 @@ def test_a_good_name(name):
 def test_a_bad_name_is_refused(name):
     with pytest.raises(ConfigError, match="as in my-dog"):
         placeholder(name)
+
+
+def test_a_concept_of_several_vectors_is_exported_as_rows(tmp_path):
+    file = export_concept(concept(3 * WIDTH), tmp_path, "diffusers", width=WIDTH)
+    (rows,) = load_file(file).values()
+    assert rows.shape == (3, WIDTH)
+    np.testing.assert_array_equal(rows.numpy().reshape(-1), concept(3 * WIDTH).token)

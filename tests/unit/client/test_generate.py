@@ -85,6 +85,15 @@ def test_two_concepts_stand_in_one_prompt_each_for_itself(pipeline, tiny_backbon
     assert (drawn(pipeline, negative="<my-style>")[0] != drawn(pipeline)[0]).any()
 
 
+def test_several_vectors_stand_one_after_the_other(pipeline, tiny_backbone):
+    rows = np.random.default_rng(3).normal(size=(2, 32)).astype(np.float32)
+    add_concepts(pipeline, tiny_backbone, [Taught("both", fingerprint(tiny_backbone), rows.reshape(-1))])
+    prompt = pipeline.maybe_convert_prompt("a <both>", pipeline.tokenizer)
+    ids = pipeline.tokenizer(prompt, add_special_tokens=False).input_ids[1:]
+    table = pipeline.text_encoder.get_input_embeddings().weight.detach().numpy()
+    np.testing.assert_array_equal(table[ids], rows)
+
+
 def test_too_few_steps_for_a_scheduler_are_refused(pipeline):
     use_scheduler(pipeline, "PNDMScheduler")
     with pytest.raises(ConfigError, match="PNDMScheduler cannot draw in 3 steps"):

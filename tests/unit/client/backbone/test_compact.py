@@ -188,3 +188,18 @@ def test_masks_that_cannot_be_meant_are_refused(latents):
         latents.masked(torch.ones(2, 8, 8))
     with pytest.raises(ValueError, match="as many"):
         latents.captioned(["a {}"])
+
+
+def test_an_anchor_stands_for_each_vector(engine, monkeypatch):
+    word = engine.anchor("dog")
+    monkeypatch.setattr(engine, "vectors", 3)
+    assert torch.equal(engine.anchor("dog"), torch.cat([word, word, word]))
+
+
+def test_two_vectors_are_learned_together(engine, latents, monkeypatch):
+    monkeypatch.setattr(engine, "vectors", 2)
+    result = learn(engine, latents, kind="object", class_word="dog", settings=Settings(forwards=96, validation=8))
+    moved = torch.from_numpy(result.token - result.anchor).view(2, engine.width).norm(dim=1)
+    assert result.loss <= result.start_loss
+    assert len(result.token) == 2 * engine.width
+    assert (moved > 0).all() or (moved == 0).all(), "one vector moved without the other"
