@@ -64,20 +64,30 @@ def shoal(home: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def serving(home: Path, *arguments: str) -> Iterator[str]:
-    """Run `shoal open` while the body runs; give a link that works once. Ctrl-C ends it.
-
-    Args:
-        home: the state folder.
-        arguments: what else is said on the command line.
-    """
-    words = command("open", "--no-browser", "--port", "0", *arguments)
-    process = subprocess.Popen(words, env=environment(home), stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
-    try:
+def serving(home: Path) -> Iterator[str]:
+    """Run `shoal open` while the body runs; give a link that works once. Ctrl-C ends it."""
+    with _running(home, "open", "--no-browser", "--port", "0") as process:
         told = process.stdout.readline().strip() if process.stdout else ""
         if not told.startswith("http://127.0.0.1:"):
             raise RuntimeError(f"`shoal open` printed no link but {told!r}: run it by hand to see why")
         yield told
+
+
+@contextmanager
+def daemon(home: Path, *arguments: object) -> Iterator[str]:
+    """Run `shoal daemon` while the body runs; give a link to its page that works once. Ctrl-C ends it."""
+    with _running(home, "daemon", *(str(argument) for argument in arguments)) as process:
+        for line in process.stdout or ():
+            if line.startswith("running on"):
+                break
+        yield shoal(home, "open", "--no-browser").stdout.strip()
+
+
+@contextmanager
+def _running(home: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(command(*words), env=environment(home), stdout=subprocess.PIPE, text=True)  # noqa: S603 - ours
+    try:
+        yield process
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)

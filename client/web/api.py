@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from client.activity import Activity, read_activity
 from client.choices import Choice, Choices
 from client.control import conditions, is_paused, pause, resume, set_conditions, unwatch, watch, watched
-from client.forgetting import forget
+from client.forgetting import check_known, forget
 from client.settings import Watched
 from client.statement import as_json, set_limits, statement, withdraw
 from client.vault import Listed, Vault
@@ -20,6 +20,7 @@ from client.web.house import House, new_seed
 from client.web.sessions import SESSION_SECONDS
 from client.web.studio import Order, Sheet, Wanted
 from client.web.tokens import tokens_in
+from common.errors import VaultError
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": forms.Problem, "description": "It was not done; the detail says why and what to do."},
@@ -100,9 +101,10 @@ def list_concepts(at: At) -> list[forms.ConceptSummary]:
 @router.delete("/concepts/{name}", status_code=204)
 def forget_concept(name: forms.Name, at: At) -> None:
     """Delete a concept and all that was made of its photos, for good; its folder is watched no longer."""
-    if all(concept.name != name for concept in Vault(at.home).listed()):
-        raise HTTPException(404, f"there is no concept {name!r}: see /api/v1/concepts")
-    unwatch(at.home, name)
+    try:
+        check_known(at.home, name)
+    except VaultError as error:
+        raise HTTPException(404, str(error)) from error
     forget(at.home, name)
 
 

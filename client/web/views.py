@@ -23,7 +23,7 @@ from client.web.house import House
 from client.web.places import likely_folders
 from client.web.samples import course_order, draw_course, sample_prompt
 from client.web.shelf import Shown, shelf
-from client.web.words import ago, lasting, moment_of
+from client.web.words import ago, at_home, lasting, moment_of
 from common.errors import ShoalError
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -34,7 +34,7 @@ router = APIRouter(include_in_schema=False)
 _pages = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_pages.filters |= {"ago": ago, "lasting": lasting, "moment": moment_of}
+_pages.filters |= {"ago": ago, "lasting": lasting, "moment": moment_of, "at_home": at_home}
 
 
 @router.get("/enter")

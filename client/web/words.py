@@ -1,8 +1,9 @@
-"""Times in words."""
+"""Times and places as people write them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 _SIZES = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
@@ -24,3 +25,11 @@ def ago(at: str) -> str:
 def moment_of(at: str) -> str:
     """Return a row's date and time as a person would write them, in the time of this machine."""
     return f"{datetime.fromisoformat(at).astimezone():%d %B %Y, %H:%M}"
+
+
+def at_home(folder: Path | str) -> str:
+    """Return a folder's path, with ~ for the person's own folder; `Path.expanduser` reads it back."""
+    try:
+        return str(Path("~") / Path(folder).relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return str(folder)

@@ -16,7 +16,7 @@ from client.choices import Choices
 from client.control import is_paused, watched
 from client.course import Course
 from client.vault import Vault
-from simulations.browser import DESK, PHONE, browser, program, serving, shoal
+from simulations.browser import DESK, PHONE, browser, daemon, program, serving, shoal
 
 pytestmark = pytest.mark.slow
 
@@ -88,11 +88,12 @@ def wait_for(question):
 
 def test_a_first_use_from_the_empty_page_to_forgetting(tmp_path, photos):
     home = tmp_path / "home"
-    with browser() as running, serving(home) as link, looking(running, link) as (page, address):
+    shoal(home, "conditions", "--idle", 0)
+    with browser() as running, daemon(home, "--forwards", 200) as link, looking(running, link) as (page, address):
         assert "#" not in page.url
-        watch_a_folder(page, photos, home)
         pause_and_resume(page, home)
-        shoal(home, "learn", photos, "--name", "my-fox", "--class", "animal", "--forwards", 200)
+        watch_a_folder(page, photos, home)
+        wait_for(lambda: [one.name for one in Vault(home).listed()] == ["my-fox"])
         page.goto(f"{address}/concepts/my-fox")
         page.get_by_text("what changes from picture to picture").wait_for()
         assert page.locator(".strip img").count() == len(Course(home).stages("my-fox")) >= 3
