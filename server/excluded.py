@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from common.errors import ConfigError
-from server.registry import Registry
+from server.desk import desk
+from server.service.commands import Json, State
 
 if TYPE_CHECKING:
     from server.exclusions import Exclusion
@@ -22,21 +22,21 @@ app = typer.Typer()
 
 @app.command()
 def excluded(
-    state_folder: Annotated[Path, typer.Argument(help="The server's state folder.")],
-    everybody: Annotated[bool, typer.Option("--all", help="Also those whose time is over.")] = False,  # noqa: FBT002 - typer
+    state: State,
+    *,
+    everybody: Annotated[bool, typer.Option("--all", help="Also those whose time is over.")] = False,
     readmit: Annotated[str, typer.Option(help="Let this device take part again: how its identity begins.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - the same
-    registry: Annotated[str, typer.Option(help="SQLAlchemy URL. [default: the state folder's]")] = "",
+    machine: Json = False,
 ) -> None:
     """Show the devices that are left out of rounds, since what they shared or revealed in one was false."""
     now = datetime.now(UTC)
-    with Registry(registry or f"sqlite:///{state_folder / 'registry.sqlite'}") as books:
+    with desk(state) as open_desk:
+        books = open_desk.registry
         if readmit:
-            one = _find(books.exclusions(now), readmit)
-            books.readmit(one.identity, now)
+            books.readmit(_find(books.exclusions(now), readmit).identity, now)
         found = books.exclusions(None if everybody else now)
-    if as_json:
-        typer.echo(json.dumps([_values(one) for one in found], indent=2))
+    if machine:
+        typer.echo(json.dumps([_values(one) for one in found], indent=1))
         return
     table = Table("device", "round", "why", "since", "until")
     for one in found:

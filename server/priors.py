@@ -68,9 +68,7 @@ def show(
 def diff(state: State, kind: KindName, first: int, second: int, *, machine: Json = False) -> None:
     """Say how two versions differ."""
     with desk(state) as open_desk:
-        found = asdict(
-            difference(open_desk.version(one_kind(kind), first), open_desk.version(one_kind(kind), second))
-        )
+        found = asdict(difference(open_desk.version(one_kind(kind), first), open_desk.version(one_kind(kind), second)))
     _tell(found, [found], machine=machine, title=f"{kind} version {second} against {first}")
 
 
@@ -142,9 +140,7 @@ def verdict(open_desk: Desk, prior: Prior) -> str:
     """Say whether a version is what it says."""
     key = signing_key(open_desk.settings.state_folder).public_key()
     try:
-        open_prior(
-            _signed(open_desk, prior), public_key=key, backbone=prior.backbone, width=len(prior.public_basis)
-        )
+        open_prior(_signed(open_desk, prior), public_key=key, backbone=prior.backbone, width=len(prior.public_basis))
         again = remake(open_desk.registry, prior)
     except (PriorError, ConfigError) as error:
         return str(error)
