@@ -8,6 +8,7 @@ import typer
 
 from common.errors import ShoalError
 from server.excluded import app as excluded
+from server.first_basis import app as first_basis
 from server.invite import app as invite
 from server.ledgers import app as rounds
 from server.ledgers import top as budget
@@ -19,6 +20,7 @@ app = typer.Typer(help="Run a Shoal federation.", no_args_is_help=True, add_comp
 app.registered_commands += excluded.registered_commands
 app.registered_commands += service.registered_commands
 app.registered_commands += invite.registered_commands
+app.registered_commands += first_basis.registered_commands
 app.registered_commands += budget.registered_commands
 app.add_typer(priors, name="priors")
 app.add_typer(rounds, name="rounds")

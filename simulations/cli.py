@@ -9,14 +9,15 @@ import numpy as np
 import typer
 
 from client.backbone.engine import TorchEngine
-from client.cli import quiet
-from simulations import demo
+from client.quiet import quiet
+from simulations import bootstrap, demo
 from simulations.basis import public_basis
 from simulations.benchmarks import __main__ as benchmarks
 
 app = typer.Typer(help="Many clients on one machine.", no_args_is_help=True, add_completion=False)
 app.command("demo")(demo.main)
 app.command("bench")(benchmarks.main)
+app.command("bootstrap")(bootstrap.command)
 
 
 @app.command()

@@ -24,9 +24,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from client.backbone.engine import TorchEngine
-from client.cli import quiet
 from client.learn.settings import Settings
 from client.priors import current_prior
+from client.quiet import quiet
 from common.errors import ShoalError
 from server.settings import RunSettings
 from simulations.basis import public_basis

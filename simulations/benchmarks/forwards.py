@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.backbone.engine import TorchEngine
-from client.cli import quiet
 from client.contribution import Announcement, contribution
 from client.learn.settings import Settings
+from client.quiet import quiet
 from client.vault import Vault
 from common.prior import Prior
 from server.update import RoundSum, next_prior
