@@ -14,15 +14,15 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import CLIPTokenizer
 
-from client.backbone.differences import Rows, apart, carry_differences
+from client.backbone.differences import Rows, carry_differences
 from client.backbone.encoding import encode_photos
 from client.backbone.engine import fingerprint
 from client.backbone.latents import Batch, Latents
-from client.backbone.prompts import embedded, sayings, token_ids, word_vector
-from client.backbone.resting import embedding_table, load_int8, load_whole
+from client.backbone.prompts import sayings
+from client.backbone.resting import load_int8, load_whole
 from client.backbone.slices import Slices
+from client.backbone.text import TextEncoder
 from common.errors import BackboneError
 
 
@@ -41,10 +41,11 @@ EXACT = Form(weights="whole", arithmetic=torch.float32, differences=False)
 
 
 class CompactEngine:
-    """A `StableDiffusionPipeline` folder whose networks are mapped from int8 shards.
+    """A folder of `StableDiffusionPipeline` or `StableDiffusionXLPipeline`, its networks mapped from int8 shards.
 
     The engine is what `client.backbone.engine.Engine` asks for. The VAE is loaded while photos are encoded and let go;
-    of the table of token embeddings only the rows of the prompts are ever read.
+    of the table of token embeddings only the rows of the prompts are ever read. XL's two text encoders each get their
+    part of a vector: the first 768 numbers of 2,048, and the rest (arXiv:2307.01952).
     """
 
     def __init__(self, folder: Path, cache: Path, *, device: str = "cpu", form: Form | None = None) -> None:
@@ -59,9 +60,7 @@ class CompactEngine:
         self.fingerprint = fingerprint(folder)
         try:
             self._unet = self._load("unet", cache)
-            self._text = self._load("text_encoder", cache)
-            self._table = embedding_table(folder, "text_encoder")
-            self._tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
+            self._texts = self._load_texts(cache)
             self._schedule = DDPMScheduler.from_pretrained(folder, subfolder="scheduler")
             config = AutoencoderKL.load_config(folder, subfolder="vae")
         except (OSError, ValueError, KeyError) as error:
@@ -69,7 +68,7 @@ class CompactEngine:
                 f"{folder} is not a Stable Diffusion folder that can be used ({type(error).__name__}): "
                 "name a local folder with unet/, vae/, text_encoder/, tokenizer/ and scheduler/ in safetensors"
             ) from error
-        self.width = int(self._table.shape[1])
+        self.width = sum(text.width for text in self._texts)
         side = int(self._unet.config.sample_size)
         self.latent_shape = (int(self._unet.config.in_channels), side, side)
         self.pixel_size = side * 2 ** (len(config["block_out_channels"]) - 1)
@@ -85,13 +84,22 @@ class CompactEngine:
             carry_differences(network, self._rows)
         return network.to(self.device)
 
+    def _load_texts(self, cache: Path) -> list[TextEncoder]:
+        """Return the text encoders in the order in which their states are joined."""
+        two = (self.folder / "text_encoder_2").is_dir()
+        parts = ("text_encoder", "text_encoder_2") if two else ("text_encoder",)
+        return [
+            TextEncoder(self.folder, number, self._load(part, cache), self._rows, penultimate=two)
+            for number, part in enumerate(parts)
+        ]
+
     def anchor(self, word: str) -> Tensor:
         """Return a word's embedding for each vector, shape (vectors * d,): its tokens' mean; zeros for no word."""
-        return word_vector(self._tokenizer, self._table, word).repeat(self.vectors)
+        return torch.cat([text.anchor(word) for text in self._texts]).repeat(self.vectors)
 
     def vocabulary(self) -> Tensor:
         """Return the table of token embeddings, shape (V, d)."""
-        return self._table.float()
+        return torch.cat([text.table.float() for text in self._texts], dim=1)
 
     def templates(self, kind: str) -> int:
         """Return how many prompts a kind of concept has."""
@@ -118,11 +126,11 @@ class CompactEngine:
         if self._schedule.config.prediction_type == "v_prediction":
             target = self._schedule.get_velocity(latents, noise, steps)
         self._rows.candidates = count = len(candidates)
-        states = self._states(candidates, batch, kind)
+        said = self._said(candidates, batch, kind)
         shown = noisy.repeat(count, 1, 1, 1).to(self.form.arithmetic)
         if self.form.differences:
             shown[len(batch) :] = 0
-        output = self._unet(shown, steps.repeat(count), states, return_dict=False)[0]
+        output = self._unet(shown, steps.repeat(count), return_dict=False, **said)[0]
         weights = None if batch.weights is None else batch.weights.to(self.device)
         losses: Tensor = self._errors(output.float().unflatten(0, (count, -1)), target, weights).cpu()
         return losses
@@ -135,27 +143,24 @@ class CompactEngine:
         base = _mean(miss.square(), weights)
         return torch.cat([base[None], base + _mean(added * (2 * miss + added), weights)])
 
-    def _states(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
-        """Return text states of shape (candidates * draws, length, width): each prompt once per candidate."""
+    def _said(self, candidates: Tensor, batch: Batch, kind: str) -> dict[str, Any]:
+        """Return what the U-Net is told of the prompts, rows candidate by candidate: each prompt is encoded once."""
         used, places = batch.templates.unique(return_inverse=True)
-        vectors = candidates.unflatten(1, (-1, self.width))
-        texts = batch.captions or self._templates[kind]
-        ids = torch.stack([token_ids(self._tokenizer, texts[t], vectors.shape[1]) for t in used.tolist()])
-        words = embedded(ids, self._table, vectors).flatten(0, 1).to(self.device)
-        states: Tensor = self._encoded(words).unflatten(0, (len(candidates), -1))[:, places]
-        return states.flatten(0, 1)
-
-    def _encoded(self, words: Tensor) -> Tensor:
-        """Return a text encoder's states of embedded prompts, shape (rows, length, d)."""
-        words = words + self._text.embeddings.position_embedding.weight[: words.shape[1]]
-        if self.form.differences:
-            words = apart(words, self._rows, self.form.arithmetic)
-        else:
-            words = words.to(self.form.arithmetic)
-        for layer in self._text.encoder.layers:
-            words = layer(words, None) if self.form.differences else layer(words, None, is_causal=True)
-        states: Tensor = self._text.final_layer_norm(words)
-        return states
+        known = batch.captions or self._templates[kind]
+        texts = [known[t] for t in used.tolist()]
+        parts = candidates.float().unflatten(1, (-1, self.width)).split([text.width for text in self._texts], dim=2)
+        found = [
+            text.say(texts, part, self.form.arithmetic, self.device, differences=self.form.differences)
+            for text, part in zip(self._texts, parts, strict=True)
+        ]
+        states = torch.cat([said.states for said in found], dim=3)[:, places].flatten(0, 1)
+        summary = found[-1].summary
+        if len(found) == 1 or summary is None:
+            return {"encoder_hidden_states": states}
+        side = float(self.pixel_size)
+        sizes = torch.tensor([side, side, 0, 0, side, side], device=self.device).repeat(len(states), 1)
+        more = {"text_embeds": summary[:, places].flatten(0, 1), "time_ids": sizes}
+        return {"encoder_hidden_states": states, "added_cond_kwargs": more}
 
 
 def _mean(errors: Tensor, weights: Tensor | None) -> Tensor:

@@ -91,6 +91,8 @@ class TorchEngine:
             BackboneError: the folder holds no such pipeline.
         """
         self.folder, self.device, self.vectors = folder, device, 1
+        if (folder / "text_encoder_2").is_dir():
+            raise BackboneError(f"{folder} has two text encoders, as Stable Diffusion XL: choose --engine differences")
         try:
             self._load(int8=int8)
         except (OSError, ValueError, KeyError) as error:

@@ -22,10 +22,10 @@ import torch
 from client.backbone.compact import CompactEngine, Form
 from client.backbone.engine import TorchEngine
 from client.backbone.latents import Batch
-from client.cli import quiet
 from client.generate import Request, generate, load_pipeline
 from client.learn.search import learn
 from client.learn.settings import Settings
+from client.quiet import quiet
 from common.errors import ConfigError
 from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.loops import (

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from client.backbone.folder import SHIPPED
 
@@ -32,6 +38,32 @@ UNETS: dict[str, dict[str, Any]] = {
         "norm_num_groups": 8,
     },
 }
+_XL = {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "addition_embed_type": "text_time",
+    "use_linear_projection": True,
+}
+UNETS["sdxl"] = _XL | {
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "transformer_layers_per_block": (1, 2, 10),
+    "attention_head_dim": (5, 10, 20),
+    "cross_attention_dim": 2048,
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
+UNETS["tiny-xl"] = _XL | {
+    "sample_size": 8,
+    "block_out_channels": (16, 32, 32),
+    "layers_per_block": 1,
+    "transformer_layers_per_block": (1, 1, 2),
+    "attention_head_dim": (1, 2, 2),
+    "cross_attention_dim": 80,
+    "addition_time_embed_dim": 8,
+    "projection_class_embeddings_input_dim": 96,
+    "norm_num_groups": 8,
+}
 """``sd15``: Stable Diffusion 1.5's U-Net; the rest of it is diffusers' defaults, which are that model's."""
 
 TEXTS: dict[str, dict[str, Any]] = {
@@ -52,12 +84,28 @@ TEXTS: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 20,
     },
 }
+TEXTS |= {"sdxl": TEXTS["sd15"], "tiny-xl": TEXTS["tiny"]}
 """``sd15``: the text encoder of CLIP ViT-L/14."""
+
+SECOND_TEXTS: dict[str, dict[str, Any]] = {
+    "sdxl": TEXTS["sd15"]
+    | {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+        "projection_dim": 1280,
+    },
+    "tiny-xl": TEXTS["tiny"] | {"hidden_size": 48, "num_hidden_layers": 2, "projection_dim": 48},
+}
+"""The second text encoder of Stable Diffusion XL (arXiv:2307.01952): OpenCLIP ViT-bigG/14."""
 
 VAES: dict[str, dict[str, Any]] = {
     "sd15": {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "sample_size": 512},
     "tiny": {"block_out_channels": (8, 16, 16), "layers_per_block": 1, "sample_size": 32, "norm_num_groups": 8},
 }
+
+VAES |= {"sdxl": VAES["sd15"] | {"sample_size": 1024}, "tiny-xl": VAES["tiny"]}
 
 NOISE = {
     "beta_start": 0.00085,
@@ -88,16 +136,20 @@ def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype =
     ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     vae = VAES[shape]
     blocks = len(vae["block_out_channels"])
-    StableDiffusionPipeline(
-        vae=AutoencoderKL(
+    parts = {
+        "vae": AutoencoderKL(
             **vae, down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks
         ),
-        text_encoder=CLIPTextModel(CLIPTextConfig(**TEXTS[shape], **ends, hidden_act="quick_gelu")),
-        tokenizer=tokenizer,
-        unet=UNet2DConditionModel(**UNETS[shape]),
-        scheduler=DDIMScheduler(**NOISE),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    ).to(dtype).save_pretrained(folder)
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**TEXTS[shape], **ends, hidden_act="quick_gelu")),
+        "tokenizer": tokenizer,
+        "unet": UNet2DConditionModel(**UNETS[shape]),
+        "scheduler": DDIMScheduler(**NOISE),
+        "feature_extractor": None,
+    }
+    if shape in SECOND_TEXTS:
+        second = CLIPTextModelWithProjection(CLIPTextConfig(**SECOND_TEXTS[shape], **ends, hidden_act="gelu"))
+        pipeline = StableDiffusionXLPipeline(**parts, text_encoder_2=second, tokenizer_2=tokenizer)
+    else:
+        pipeline = StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
+    pipeline.to(dtype).save_pretrained(folder)
     return folder

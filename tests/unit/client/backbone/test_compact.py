@@ -102,7 +102,7 @@ def test_a_whole_learning_needs_no_gradient_and_repeats(compact, latents):
     one, two = (learn(compact, latents, kind="object", class_word="dog", settings=settings) for _ in range(2))
     assert one.forwards > 0
     np.testing.assert_array_equal(one.token, two.token)
-    assert not any(p.requires_grad for network in (compact._unet, compact._text) for p in network.parameters())
+    assert not any(p.requires_grad for p in compact._unet.parameters())
 
 
 def test_a_noise_prediction_is_scored_against_noise(tiny_backbone, cache, latents, tmp_path):
