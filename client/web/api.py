@@ -50,7 +50,12 @@ def enter(link: forms.Link, at: At, response: Response) -> None:
     if cookie is None:
         raise HTTPException(401, "this link was used already, or is too old: open a new one with `shoal open`")
     response.set_cookie(
-        cookie_name(at.port), cookie, max_age=int(SESSION_SECONDS), path="/", httponly=True, samesite="strict"
+        cookie_name(at.port),
+        cookie,
+        max_age=int(SESSION_SECONDS),
+        path=f"{at.place}/",
+        httponly=True,
+        samesite="strict",
     )
 
 
@@ -58,7 +63,7 @@ def enter(link: forms.Link, at: At, response: Response) -> None:
 def leave(request: Request, at: At, response: Response) -> None:
     """Lock the page in this browser."""
     at.sessions.end(request.cookies.get(cookie_name(at.port), ""))
-    response.delete_cookie(cookie_name(at.port), path="/", httponly=True, samesite="strict")
+    response.delete_cookie(cookie_name(at.port), path=f"{at.place}/", httponly=True, samesite="strict")
 
 
 @router.get("/activity")

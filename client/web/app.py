@@ -37,13 +37,13 @@ def create_app(house: House) -> FastAPI:
     app.mount("/static", StaticFiles(directory=STATIC))
     app.add_exception_handler(ShoalError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_middleware(Gate, sessions=house.sessions, port=house.port)
+    app.add_middleware(Gate, sessions=house.sessions, port=house.port, place=house.place)
     return app
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """Say what was foreseen as it says itself."""
-    if request.url.path.startswith("/api/"):
+    if request.url.path.startswith(f"{request.app.state.house.place}/api/"):
         return JSONResponse({"detail": str(error)}, status_code=400)
     return views.problem(request, str(error))
 

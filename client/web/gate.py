@@ -1,8 +1,10 @@
 """Lets in nobody but the person's own browser: the first thing that every request meets.
 
 Another website in the same browser can send requests to loopback. What stops it, in this order: the host must be
-loopback by name and port (DNS rebinding comes with the attacker's name), the browser's own word on where a request
-comes from (Fetch Metadata, W3C; `Origin`, RFC 6454) must be this page, and the cookie is HttpOnly and SameSite=Strict.
+loopback by name and port (DNS rebinding comes with the attacker's name), the path must begin with this page's own
+place, the browser's own word on where a request comes from (Fetch Metadata, W3C; `Origin`, RFC 6454) must be this page,
+and the cookie is HttpOnly and SameSite=Strict. The place is no key, but cookies know no ports (RFC 6265, 8.5): without
+it a browser would send ours to whatever another account of this machine serves at 127.0.0.1.
 What leaves tells the browser to run no script and load nothing but our own files (Content Security Policy Level 3).
 """
 
@@ -42,12 +44,13 @@ HEADERS: Final = {
 class Gate:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, sessions: Sessions, port: int) -> None:
-        """Guard `app`, which is served on that port of 127.0.0.1."""
+    def __init__(self, app: ASGIApp, *, sessions: Sessions, port: int, place: str) -> None:
+        """Guard `app`, which is served on that port of 127.0.0.1 under that place, as `/4f0c...`."""
         self._app = app
         self._sessions = sessions
         self._hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
-        self.cookie = cookie_name(port)
+        self._place = place
+        self._cookie = cookie_name(port)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it here."""
@@ -58,27 +61,32 @@ class Gate:
             return
         refusal = self._refusal(scope)
         if refusal is not None and refusal[0] == 401 and "text/html" in Headers(scope=scope).get("accept", ""):
-            await _answer(send, 303, "open this page with `shoal open`", location="/enter")
+            await _answer(send, 303, "open this page with `shoal open`", location=f"{self._place}/enter")
             return
         if refusal is not None:
             await _answer(send, *refusal)
             return
-        await self._app(scope, receive, _guarded(scope["path"], send))
+        await self._app({**scope, "root_path": self._place}, receive, _guarded(scope["path"], send))
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        headers, path, safe = Headers(scope=scope), scope["path"], scope["method"] in SAFE
-        host = headers.get("host", "")
-        if host not in self._hosts:
+        headers, path = Headers(scope=scope), self._path(scope)
+        if headers.get("host", "") not in self._hosts:
             return 421, f"this page is at {self._hosts[0]}: open it with `shoal open`"
-        if not _from_here(headers, host, path, safe=safe):
-            return 403, "another website may not use this page: open it with `shoal open`"
-        if not safe and not _small(headers):
-            return 413, f"a body of up to {LARGEST_BODY} bytes with its length is read: send less"
+        if path is None:
+            return 404, "there is nothing here: open the page with `shoal open`"
+        return _misuse(headers, path, safe=scope["method"] in SAFE) or self._stranger(headers, path)
+
+    def _stranger(self, headers: Headers, path: str) -> tuple[int, str] | None:
         if path in OPEN or path.startswith("/static/"):
             return None
-        if self._sessions.knows(cookie_parser(headers.get("cookie", "")).get(self.cookie, "")):
+        if self._sessions.knows(cookie_parser(headers.get("cookie", "")).get(self._cookie, "")):
             return None
         return 401, "this browser has no key to this page: open it with `shoal open`"
+
+    def _path(self, scope: Scope) -> str | None:
+        """Return the path below the page's place; None where it is another."""
+        path: str = scope["path"]
+        return path.removeprefix(self._place) if path.startswith(f"{self._place}/") else None
 
 
 def cookie_name(port: int) -> str:
@@ -86,10 +94,18 @@ def cookie_name(port: int) -> str:
     return f"shoal-{port}"
 
 
-def _from_here(headers: Headers, host: str, path: str, *, safe: bool) -> bool:
+def _misuse(headers: Headers, path: str, *, safe: bool) -> tuple[int, str] | None:
+    if not _from_here(headers, path, safe=safe):
+        return 403, "another website may not use this page: open it with `shoal open`"
+    if not safe and not _small(headers):
+        return 413, f"a body of up to {LARGEST_BODY} bytes with its length is read: send less"
+    return None
+
+
+def _from_here(headers: Headers, path: str, *, safe: bool) -> bool:
     """Return whether a request comes from this page, from the address bar, or is the way in."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin is not None and origin != f"http://{host}":
+    if origin is not None and origin != f"http://{headers['host']}":
         return False
     if not safe:
         return origin is not None or site == "same-origin"
@@ -110,7 +126,7 @@ def _guarded(path: str, send: Send) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers.update(HEADERS)
-            headers.setdefault("cache-control", "no-cache" if path.startswith("/static/") else "no-store")
+            headers.setdefault("cache-control", "no-cache" if "/static/" in path else "no-store")
         await send(message)
 
     return guarded

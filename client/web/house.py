@@ -26,6 +26,8 @@ class House:
     studio: Studio
     sessions: Sessions
     port: int
+    place: str
+    """The path under which all is served, as `/4f0c...`."""
     pairs: Pairs = field(init=False)
 
     def __post_init__(self) -> None:

@@ -70,7 +70,8 @@ def show(home: Path, address: str, console: Console, *, browser: bool) -> None:
 def running_page(home: Path) -> str | None:
     """Return the address of the page that is served for this state folder; None if none is."""
     try:
-        address = f"http://{LOOPBACK}:{int(json.loads((home / FOLDER / ADDRESS).read_bytes())['port'])}"
+        port = int(json.loads((home / FOLDER / ADDRESS).read_bytes())["port"])
+        address = f"http://{LOOPBACK}:{port}{Sessions(home, time.time).place()}"
         with urllib.request.urlopen(f"{address}/enter", timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - loopback
             return address if answer.status == 200 else None
     except (OSError, ValueError, KeyError, TypeError, urllib.error.URLError):

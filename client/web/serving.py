@@ -27,7 +27,7 @@ STARTING_SECONDS: Final = 20.0
 
 @contextmanager
 def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[str]:
-    """Serve the page while the body runs; give its address, as `http://127.0.0.1:8719`.
+    """Serve the page while the body runs; give its address, as `http://127.0.0.1:8719/4f0c...`.
 
     No model library is imported here; what draws is a child process that ends afterwards.
 
@@ -42,7 +42,8 @@ def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[
     listener = _listener(port)
     own = listener.getsockname()[1]
     studio = Studio(model)
-    house = House(home=home, studio=studio, sessions=Sessions(home, time.time), port=own)
+    sessions = Sessions(home, time.time)
+    house = House(home=home, studio=studio, sessions=sessions, port=own, place=sessions.place())
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(house), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none"
@@ -53,7 +54,7 @@ def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[
     end = time.monotonic() + STARTING_SECONDS
     while not server.started and thread.is_alive() and time.monotonic() < end:
         time.sleep(0.01)
-    address = f"http://{LOOPBACK}:{own}"
+    address = f"http://{LOOPBACK}:{own}{house.place}"
     file = home / FOLDER / ADDRESS
     write_whole(file, json.dumps({"port": own, "process": os.getpid()}).encode(), replace=True, mode=0o600)
     try:

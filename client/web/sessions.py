@@ -7,12 +7,15 @@ state folder cannot come in by it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from client.files import write_whole
 
 FOLDER: Final = "page"
 """Of the state folder: what the page keeps."""
@@ -36,6 +39,13 @@ class Sessions:
     home: Path
     clock: Callable[[], float]
     """Seconds since 1970."""
+
+    def place(self) -> str:
+        """Return the path under which the page is served, the same at every start, so that a bookmark stays good."""
+        file = self.home / FOLDER / "place"
+        with contextlib.suppress(FileExistsError):
+            write_whole(file, secrets.token_hex(8).encode("ascii"), mode=0o600)
+        return f"/{file.read_text(encoding='ascii')}"
 
     def new_link(self) -> str:
         """Return the code of a new link."""

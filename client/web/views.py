@@ -38,9 +38,9 @@ _pages.filters |= {"ago": ago, "lasting": lasting, "moment": moment_of, "at_home
 
 
 @router.get("/enter")
-def enter() -> Response:
+def enter(at: At) -> Response:
     """Take a link's code out of the address's fragment, or say how to get a link."""
-    return HTMLResponse(_pages.get_template("enter.html").render())
+    return HTMLResponse(_pages.get_template("enter.html").render(at=at.place))
 
 
 @router.get("/")
@@ -147,13 +147,14 @@ def settings(request: Request, at: At) -> Response:
 
 def problem(request: Request, told: str, status: int = 500) -> Response:
     """Show what went wrong, in the words of the error."""
-    page = _pages.get_template("problem.html").render(here="", paused=False, told=told, path=request.url.path)
+    place = request.app.state.house.place
+    page = _pages.get_template("problem.html").render(here="", at=place, paused=False, told=told, path=request.url.path)
     return HTMLResponse(page, status)
 
 
 def _page(request: Request, name: str, **values: Any) -> Response:  # noqa: ANN401 - whatever a template shows
     house: House = request.app.state.house
-    page = _pages.get_template(f"{name}.html").render(here=name, paused=is_paused(house.home), **values)
+    page = _pages.get_template(f"{name}.html").render(here=name, at=house.place, paused=is_paused(house.home), **values)
     return HTMLResponse(page)
 
 

@@ -7,6 +7,7 @@
 //   <section id data-live="2">              is fetched again every so many seconds while somebody looks
 //   <button data-key="ArrowLeft">           is pressed by that key
 
+const at = document.documentElement.dataset.at; // the page's own place on this port: what every path here stands under
 const told = (text) => { const place = document.getElementById("told"); if (place) place.textContent = text; };
 
 function values(form) {
@@ -28,11 +29,11 @@ async function call(method, path, body) {
     request.body = JSON.stringify(body);
   }
   let answer;
-  try { answer = await fetch(path, request); } catch { throw new Error("Shoal does not answer: does it still run?"); }
+  try { answer = await fetch(at + path, request); } catch { throw new Error("Shoal does not answer: does it still run?"); }
   if (answer.ok) return answer;
   let detail = "";
   try { detail = (await answer.json()).detail; } catch { /* said below */ }
-  if (answer.status === 401 && !document.querySelector("[data-enter]")) location.assign("/enter");
+  if (answer.status === 401 && !document.querySelector("[data-enter]")) location.assign(`${at}/enter`);
   throw new Error(detail || `this did not work (${answer.status})`);
 }
 
@@ -65,7 +66,7 @@ async function submit(form) {
   try {
     await call(method, path, Object.keys(body).length ? body : undefined);
     const then = form.dataset.then || "again";
-    if (then.startsWith("go:")) location.assign(then.slice(3));
+    if (then.startsWith("go:")) location.assign(at + then.slice(3));
     else { await refresh(then === "live" ? "[data-live]" : "main, .switch"); told(form.dataset.told || ""); }
   } catch (error) { say(form, error.message); }
   delete form.dataset.busy;
@@ -78,7 +79,7 @@ document.addEventListener("submit", (event) => {
 
 async function refresh(selector) {
   let text;
-  try { text = await (await call("GET", location.pathname + location.search)).text(); } catch { return; }
+  try { text = await (await call("GET", location.pathname.slice(at.length) + location.search)).text(); } catch { return; }
   const fresh = new DOMParser().parseFromString(text, "text/html");
   for (const old of document.querySelectorAll(selector)) {
     const next = old.id ? fresh.getElementById(old.id) : fresh.querySelector(selector.split(", ").find((one) => old.matches(one)));
@@ -127,7 +128,7 @@ const gate = document.querySelector("[data-enter]");
 const code = location.hash.slice(1);
 if (gate && code) {
   history.replaceState(null, "", location.pathname);
-  call("POST", "/api/v1/session", { code }).then(() => location.replace("/"), (error) => {
+  call("POST", "/api/v1/session", { code }).then(() => location.replace(`${at}/`), (error) => {
     const place = gate.querySelector("[role=alert]");
     place.textContent = error.message;
     place.hidden = false;

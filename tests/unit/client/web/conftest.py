@@ -16,6 +16,7 @@ from client.web.sessions import Sessions
 from client.web.studio import Studio
 
 ORIGIN = "http://127.0.0.1:8719"
+PLACE = "/0123456789abcdef"
 PAINTER = Path(__file__).parent / "painter.py"
 
 
@@ -43,7 +44,7 @@ def studio():
 
 @pytest.fixture
 def house(home, sessions, studio):
-    return House(home=home, studio=studio, sessions=sessions, port=8719)
+    return House(home=home, studio=studio, sessions=sessions, port=8719, place=PLACE)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def stranger(house):
     """A browser that was never let in."""
     from fastapi.testclient import TestClient
 
-    with TestClient(create_app(house), base_url=ORIGIN, follow_redirects=False) as client:
+    with TestClient(create_app(house), base_url=ORIGIN + PLACE, follow_redirects=False) as client:
         yield client
 
 
@@ -60,7 +61,7 @@ def strangers(house, link):
     """A browser that was let in, driven by another website: it says nothing of its own accord."""
     from fastapi.testclient import TestClient
 
-    with TestClient(create_app(house), base_url=ORIGIN, follow_redirects=False) as client:
+    with TestClient(create_app(house), base_url=ORIGIN + PLACE, follow_redirects=False) as client:
         assert client.post("/api/v1/session", json={"code": link}, headers={"origin": ORIGIN}).status_code == 204
         yield client
 

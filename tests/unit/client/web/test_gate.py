@@ -2,6 +2,8 @@ import pytest
 
 from client.web.gate import LARGEST_BODY, POLICY
 
+PLACE = "/0123456789abcdef"
+
 
 def test_a_browser_with_a_cookie_sees_the_page(client):
     answer = client.get("/")
@@ -18,6 +20,21 @@ def test_another_host_name_is_refused(client, host):
     answer = client.get("/", headers={"host": host})
     assert answer.status_code == 421
     assert "shoal open" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/enter", "/static/style.css", "/api/v1/concepts", PLACE, f"{PLACE}0/", f"/x{PLACE}/"]
+)
+def test_elsewhere_on_the_port_there_is_nothing_and_the_place_is_not_told(client, path):
+    answer = client.get(f"http://127.0.0.1:8719{path}")
+    assert answer.status_code == 404
+    assert PLACE not in answer.text + str(answer.headers)
+
+
+def test_the_cookie_goes_to_this_place_alone(stranger, link):
+    """Cookies know no ports: what another account serves at 127.0.0.1 would get it too."""
+    entered = stranger.post("/api/v1/session", json={"code": link}, headers={"origin": "http://127.0.0.1:8719"})
+    assert f"Path={PLACE}/;" in entered.headers["set-cookie"]
 
 
 def test_localhost_is_the_same_place(client):
@@ -61,7 +78,7 @@ def test_an_unknown_browser_is_shown_the_way_in_and_told_nothing(stranger):
     assert stranger.get("/api/v1/openapi.json").status_code == 401
     assert stranger.get("/static/style.css").status_code == 200
     page = stranger.get("/", headers={"accept": "text/html"})
-    assert (page.status_code, page.headers["location"]) == (303, "/enter")
+    assert (page.status_code, page.headers["location"]) == (303, f"{PLACE}/enter")
     link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     assert stranger.get("/enter", headers=link | {"sec-fetch-dest": "document"}).status_code == 200
     assert stranger.get("/enter", headers=link | {"sec-fetch-dest": "iframe"}).status_code == 403

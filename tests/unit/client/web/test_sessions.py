@@ -65,3 +65,11 @@ def test_old_ones_are_cleared_away(timed, clock, tmp_path):
     clock.now += LINK_SECONDS + 1
     timed.new_link()
     assert len(list((tmp_path / "page" / "links").iterdir())) == 1
+
+
+def test_the_place_stays_and_is_nobody_elses(timed, tmp_path):
+    place = timed.place()
+    assert timed.place() == place
+    assert Sessions(tmp_path / "other", timed.clock).place() != place
+    assert len(place) == 17
+    assert (tmp_path / "page" / "place").stat().st_mode & 0o077 == 0

@@ -40,7 +40,7 @@ def test_nothing_comes_from_elsewhere_and_no_script_or_style_is_inline(client, p
     page = client.get(path).text
     assert not re.findall(r"(?:https?:)?//(?!www\.w3\.org)\S+", page)
     assert not re.findall(r"\son\w+=|\sstyle=|<style|javascript:", page)
-    assert re.findall(r"<script[^>]*>", page) == ['<script src="/static/shoal.js" defer>']
+    assert re.findall(r"<script[^>]*>", page) == ['<script src="/0123456789abcdef/static/shoal.js" defer>']
 
 
 def test_the_first_look_says_what_to_do(client):
@@ -146,4 +146,4 @@ def test_figures_stay_in_their_boxes():
 
 
 def test_a_house_has_its_own_pairs(home, sessions, studio):
-    assert House(home=home, studio=studio, sessions=sessions, port=1).pairs is not None
+    assert House(home=home, studio=studio, sessions=sessions, port=1, place="/p").pairs is not None
