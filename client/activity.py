@@ -104,6 +104,8 @@ def _values(data: bytes) -> dict[str, Any]:
 
 def _runs(found: Activity) -> bool:
     try:
-        return bool(abs(psutil.Process(found.process).create_time() - found.started) < _SAME_START)
+        process = psutil.Process(found.process)
+        same = abs(process.create_time() - found.started) < _SAME_START
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)  # killed, and not yet collected
     except (psutil.Error, ValueError):
         return False

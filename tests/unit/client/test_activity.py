@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -47,6 +48,22 @@ def test_what_a_killed_daemon_left_is_stale_at_once(tmp_path):
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
     assert (tmp_path / FILE).exists()
     assert read_activity(tmp_path) is None
+
+
+def test_a_killed_daemon_that_nobody_collected_yet_does_not_run(tmp_path):
+    script = (
+        "import pathlib, sys; from client.activity import *\n"
+        "write_activity(pathlib.Path(sys.argv[1]), Activity(doing='learning', reason='new'))\n"
+        "print(flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], **pipes) as process:
+        process.stdout.readline()
+        assert read_activity(tmp_path) is not None
+        psutil.Process(process.pid).kill()
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert read_activity(tmp_path) is None
 
 
 def test_another_process_with_the_same_number_is_not_the_daemon(tmp_path):
