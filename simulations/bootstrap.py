@@ -108,7 +108,11 @@ def learned(engine: Engine, images: Path, kept: Path, forwards: int, console: Co
             kept.mkdir(parents=True, exist_ok=True)
             np.save(file, result.token.astype(np.float64) - result.anchor)
             console.print(f"{number} of {len(folders)}: {folder.name}", markup=False)
-        rows.append(np.load(file, allow_pickle=False))
+        row = np.load(file, allow_pickle=False)
+        if not np.any(row):
+            console.print(f"left out {folder.name}: nothing was gained on its class word", markup=False)
+            continue
+        rows.append(row)
     if len(rows) < FEWEST:
         raise ConfigError(
             f"{images} has {len(rows)} subfolders with pictures, {FEWEST} are needed: add public concepts"

@@ -56,12 +56,14 @@ def test_a_folder_is_named_by_its_class(name, word):
 
 
 def test_too_few_pictures_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="5 are needed"):
+    with pytest.raises(ConfigError, match="gave 0 concepts"):
         learned(None, tmp_path, tmp_path / "kept", 80, Console())
 
 
 @pytest.mark.slow
-def test_pictures_are_learned_once(tmp_path, tiny_backbone):
+def test_pictures_are_learned_once_and_what_did_not_move_is_left_out(tmp_path, tiny_backbone, monkeypatch):
+    """On a random model hardly anything is gained."""
+    monkeypatch.setattr("simulations.bootstrap.FEWEST", 1)
     from client.backbone.engine import TorchEngine
 
     for number in range(5):
@@ -70,8 +72,10 @@ def test_pictures_are_learned_once(tmp_path, tiny_backbone):
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)).save(folder / "a.png")
     engine = TorchEngine(tiny_backbone)
     first = learned(engine, tmp_path / "images", tmp_path / "kept", 80, Console())
-    assert first.shape == (5, engine.width)
+    assert first.shape[1] == engine.width
+    assert 1 <= len(first) <= 5
     assert np.all(np.linalg.norm(first, axis=1) > 0)
+    monkeypatch.setattr("client.learn.search.learn", None)  # whoever learned again would notice
     again = learned(engine, tmp_path / "images", tmp_path / "kept", 80, Console())
     np.testing.assert_array_equal(first, again)
 
