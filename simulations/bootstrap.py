@@ -115,7 +115,7 @@ def learned(engine: Engine, images: Path, kept: Path, forwards: int, console: Co
         rows.append(row)
     if len(rows) < FEWEST:
         raise ConfigError(
-            f"{images} has {len(rows)} subfolders with pictures, {FEWEST} are needed: add public concepts"
+            f"{images} gave {len(rows)} concepts, {FEWEST} are needed: add subfolders with pictures"
         )
     return np.stack(rows)
 

@@ -56,7 +56,7 @@ def test_a_folder_is_named_by_its_class(name, word):
 
 
 def test_too_few_pictures_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="gave 0 concepts"):
+    with pytest.raises(ConfigError, match="5 are needed"):
         learned(None, tmp_path, tmp_path / "kept", 80, Console())
 
 
