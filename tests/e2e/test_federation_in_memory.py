@@ -49,7 +49,7 @@ def settings(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def _nobody_waits(monkeypatch):
+def seconds(monkeypatch):
     """Let the server's seconds pass only when it sleeps: a node of this grid answers at once or never."""
     seconds = [0.0]
 
@@ -57,6 +57,7 @@ def _nobody_waits(monkeypatch):
         seconds[0] += duration
 
     monkeypatch.setattr("server.app.Clock", lambda: Clock(now=lambda: seconds[0], sleep=sleep))
+    return seconds
 
 
 @pytest.fixture
@@ -253,7 +254,7 @@ HOSTILE = 4
 
 
 @pytest.mark.parametrize("lie", [spoil_ciphertexts, share_another_secret, reveal_noise], ids=lambda lie: lie.__name__)
-def test_a_hostile_device_ends_one_round_and_is_left_out_of_the_next(settings, tmp_path, lie, caplog):
+def test_a_hostile_device_ends_one_round_and_is_left_out_of_the_next(settings, tmp_path, lie, caplog, seconds):
     """The others hold the round again without it; the exclusion outlives the server, and ends by itself."""
     protected = replace(settings, unprotected_simulation=False, minimum_people=8, patience_seconds=600.0)
     rng, key, people = np.random.default_rng(5), signing_key(settings.state_folder), 13
@@ -268,6 +269,8 @@ def test_a_hostile_device_ends_one_round_and_is_left_out_of_the_next(settings, t
             nodes[number] = unlucky_once(nodes[number], "train.unmask")
     hold(MemoryGrid(nodes), protected)
     assert states(protected) == [("aborted", "train.unmask", 13, 0), ("done", "train.unmask", 12, 12)]
+    # The next round came at once; the silent alone were waited for.
+    assert seconds[0] < protected.deadline_seconds * (2 if lie is reveal_noise else 1)
     with Registry(protected.registry_url) as registry:
         [out] = registry.exclusions()
     assert out.identity == identity(folders[HOSTILE]).public
