@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from client.control import is_paused
+from client.daemon.pupil import FAILED, PAUSED, UNUSABLE
 from client.sealing import inherit
 from common.errors import PhotoError, ShoalError
 
@@ -25,8 +26,6 @@ BETWEEN_REPORTS: Final = 0.5
 """Seconds; a small model takes a hundred steps a second."""
 CALM: Final = 10
 """Niceness: whatever the person does comes first."""
-PAUSED, FAILED, UNUSABLE = 75, 1, 65
-"""Exit codes: EX_TEMPFAIL and EX_DATAERR of sysexits.h, for who tries again and for who need not."""
 
 
 def main() -> None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from client.daemon.apprentice import UNUSABLE
 from client.daemon.photo_set import PhotoSet
 from client.settings import Watched
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "client.daemon.apprentice")
+PAUSED, FAILED, UNUSABLE = 75, 1, 65
+"""Exit codes: EX_TEMPFAIL and EX_DATAERR of sysexits.h, for who tries again and for who need not."""
 PATIENCE: Final = 10.0
 """Seconds that a child may take to pause; then it is killed, and its last checkpoint counts."""
 _LONGEST_TOLD: Final = 50
@@ -83,7 +84,7 @@ class Pupil:
         """Ask the child to pause, by the end of its input; kill it where it does not in time."""
         if self._stopped is None:
             self._stopped = time.monotonic()
-            _close(self.process.stdin)
+            close(self.process.stdin)
         elif time.monotonic() - self._stopped > PATIENCE:
             self.process.kill()
 
@@ -137,12 +138,13 @@ def start(
         "home": str(home), "folder": str(watched.folder), "name": watched.name, "kind": watched.kind,
         "class_word": watched.class_word, "model": model, "key": key, "forwards": forwards,
     }  # fmt: skip
-    _send(process.stdin, json.dumps(job) + "\n")
+    send(process.stdin, json.dumps(job) + "\n")
     threading.Thread(target=pupil.listen, name="pupil", daemon=True).start()
     return pupil
 
 
-def _send(asking: IO[str] | None, line: str) -> None:
+def send(asking: IO[str] | None, line: str) -> None:
+    """Tell a child something; one that ended already is told nothing."""
     try:
         if asking is not None:
             asking.write(line)
@@ -151,7 +153,8 @@ def _send(asking: IO[str] | None, line: str) -> None:
         return
 
 
-def _close(asking: IO[str] | None) -> None:
+def close(asking: IO[str] | None) -> None:
+    """End what a child hears, by which it knows that it is to end."""
     try:
         if asking is not None:
             asking.close()

@@ -1,28 +1,38 @@
-"""The daemon's part in a federation: online while its conditions hold, answering through `client.app`.
+"""The daemon's part in a federation: online while its conditions hold, by a child process that answers.
 
 A thread of its own, because a round lasts seconds and learning hours. Nothing here decides what is answered: that is
-`client.federation` and `client.contribution`, by the person's ledger.
+`client.federation` and `client.contribution`, by the person's ledger, in the child (`client.daemon.attendant`).
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from client.conditions import Machine, hindrances, in_words
 from client.control import is_paused
-from client.membership import Membership, is_member, read_membership
+from client.daemon.pupil import close, send
+from client.database import Database
+from client.membership import is_member, read_membership
+from client.sealing import hand_down
 from client.settings import read_settings
 from common.errors import ShoalError
 
-if TYPE_CHECKING:
-    from client.node import Node
-
+PROGRAM: Final = (sys.executable, "-P", "-m", "client.daemon.attendant")
+QUIET: Final = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
+PATIENCE: Final = 20.0
+"""Seconds that the child may take to sign off; then it is killed, and the server finds out by itself."""
+STEP: Final = 1.0
+"""Seconds between two looks at whether the child still runs."""
 SHORTEST, LONGEST = 15.0, 900.0
 """Seconds until a server that could not be reached is tried again: doubled each time, half of it by chance."""
 LOOK: Final = 30.0
@@ -77,9 +87,6 @@ class Rounds:
             except ShoalError as error:
                 self._say(str(error))
                 self._wait(self._backoff())
-            except Exception as error:  # noqa: BLE001 - Flower's and the network's own: the daemon lives on
-                self._say(f"the connection failed ({type(error).__name__}): it is tried again later")
-                self._wait(self._backoff())
 
     def _hindered(self) -> str | None:
         """Say why this device is not online now; None where it may be; empty for who never joined."""
@@ -97,32 +104,53 @@ class Rounds:
         return None
 
     def _attend(self) -> None:
-        """Go online, and answer until something hinders."""
-        from client.app import app  # noqa: PLC0415 - Flower takes a second and 40 MB: not for who never joined
-        from client.join import renew  # noqa: PLC0415 - the same
-        from client.node import joined  # noqa: PLC0415 - the same
-
-        membership = read_membership(self._home)
-        self._say(f"about to connect to {membership.terms.name}")
-        if self._wait(self._chance.uniform(0, membership.terms.jitter_seconds)):
+        """Have a child go online and answer, until something hinders."""
+        terms = read_membership(self._home).terms
+        self._say(f"about to connect to {terms.name}")
+        if self._wait(self._chance.uniform(0, terms.jitter_seconds)):
             return
-        renew(self._home)
-        membership = read_membership(self._home)
-        with joined(membership, app, node_config={"state-folder": str(self._home)}) as node:
-            self._delay = SHORTEST
-            self._say(f"online at {membership.terms.name}")
-            self._answer(node, membership)
+        with Database(self._home).transaction() as rows:
+            job = json.dumps({"home": str(self._home), "key": hand_down(rows)})
+        child = subprocess.Popen(  # noqa: S603 - our own program
+            PROGRAM,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # Flower logs addresses
+            text=True,
+            encoding="utf-8",
+            env=os.environ | QUIET,
+            start_new_session=True,  # Ctrl-C at the terminal is for the daemon, which then ends it in order
+        )
+        try:
+            send(child.stdin, job + "\n")
+            threading.Thread(target=self._listen, args=(child,), name="attendant", daemon=True).start()
+            self._watch(child)
+        finally:
+            close(child.stdin)
+            try:
+                child.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        if child.returncode:
+            self._wait(self._backoff())
 
-    def _answer(self, node: Node, membership: Membership) -> None:
-        checked = time.monotonic()
-        while not self._ended.is_set():
-            if self._look.is_set() or time.monotonic() - checked > CHECK:
-                self._look.clear()
-                checked = time.monotonic()
+    def _watch(self, child: subprocess.Popen[str]) -> None:
+        """Wait until the child ends or something hinders it."""
+        looked = time.monotonic()
+        while child.poll() is None and not self._ended.is_set():
+            heard = self._wait(STEP)
+            if heard or time.monotonic() - looked > CHECK:
+                looked = time.monotonic()
                 if self._hindered():
                     return
-            if not node.turn():
-                self._look.wait(membership.terms.poll_seconds)
+
+    def _listen(self, child: subprocess.Popen[str]) -> None:
+        for line in child.stdout or ():
+            said = str(json.loads(line)["says"])
+            if said.startswith("online"):
+                self._delay = SHORTEST
+            self._say(said)
 
     def _say(self, text: str) -> None:
         text = "" if text == "not joined" else text

@@ -244,9 +244,13 @@ def test_a_joined_daemon_takes_part_in_a_round_and_keeps_the_prior(tmp_path, hom
         given = statement(home).given
         assert [one.people for one in given] == [NEIGHBOURS + 1]
         assert Vault(home).listed()[0].contributed is not None
-        record_property("after a round", f"{daemon.memory_info().rss / 1e6:.0f} MB")
+        [attendant] = daemon.children()
+        sizes = [process.memory_info().rss / 1e6 for process in (daemon, attendant)]
         pause(home)
         until(lambda: read_activity(home).federation == "offline: paused")
+        attendant.wait(60)
+        record_property("after a round", f"daemon {sizes[0]:.0f} MB, its attendant while online {sizes[1]:.0f} MB")
+        assert daemon.memory_info().rss / 1e6 < 150
         told = shoal(home, "forget", "it", "--yes")
         assert "stays in that round's sum: sums already made cannot be undone" in told
         assert len(statement(home).given) == 1

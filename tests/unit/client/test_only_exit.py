@@ -16,7 +16,7 @@ CLIENT = sorted((ROOT / "client").rglob("*.py"))
 EXIT = "client.contribution"
 SPEAKING = (
     "client.app", "client.node", "client.link", "client.federation", "client.doorstep", "client.join",
-    "client.membership",
+    "client.membership", "client.daemon.attendant",
 )  # fmt: skip
 """What talks to a server, or decides what is said."""
 DERIVED = (
