@@ -13,7 +13,7 @@ attempt in a process of its own; messages are calls (`simulations.memory`). Each
 Then all is checked against the integers that each device recorded before it masked them. They are random in hundreds
 of coordinates, so the coordinates of a sum say how often each is in it: solved for, not guessed. A contribution counts
 as acknowledged once its round is in the books as done. The plan depends on the seed alone: a failing seed fails again.
-The processes of a deployment, over a real SuperLink, are killed in tests/e2e/test_outages.py.
+The processes of a deployment, over a real SuperLink, are killed in `simulations.storm`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ class Tally:
     """What became of it all; `wrong` must stay empty."""
 
     seed: int
+    limit: float = len(EXCHANGES) * DEADLINE
+    """Seconds that a round may take."""
     runs: int = 0
     rounds: Counter[str] = field(default_factory=Counter)
     kills: Counter[str] = field(default_factory=Counter)
@@ -115,7 +117,7 @@ class Tally:
             f"seed {self.seed}: {self.runs} runs, {self.rounds.total()} rounds ({_listed(self.rounds)})",
             f"faults: {_listed(kills)}; {len(self.kills)} different ones",
             f"contributions: {_listed(self.contributions)}",
-            f"longest round {self.longest:g} of {len(EXCHANGES) * DEADLINE:g} s",
+            f"longest round {self.longest:g} of {self.limit:g} s",
             f"versions: {self.versions}, each made again from its sums",
             *(f"WRONG: {line}" for line in self.wrong),
             "nothing lost, nothing twice, nothing stuck, no ε under-reported" if not self.wrong else "FAILED",
@@ -169,11 +171,12 @@ class Town:
             )
         return found
 
-    def contributions(self, number: int) -> list[Contribution]:
-        """Read what a person's ledger says left."""
-        with Database(self.folders[number]).transaction("DEFERRED") as rows:
-            events = [entry.event for entry in read(rows, self.folders[number])]
-        return [event for event in events if isinstance(event, Contribution)]
+
+def contributions(home: Path) -> dict[str, Contribution]:
+    """Read what a person's ledger says left, by round."""
+    with Database(home).transaction("DEFERRED") as rows:
+        events = [entry.event for entry in read(rows, home)]
+    return {event.round_id: event for event in events if isinstance(event, Contribution)}
 
 
 def _teach(home: Path, number: int, name: str) -> None:
@@ -203,17 +206,23 @@ def hold(town: Town, faults: list[Fault], tally: Tally, now: float) -> float:
     return now
 
 
-def check(town: Town, entries: list[Entry], registry: Registry, tally: Tally) -> None:
-    """Compare each new round in the books with what its people recorded and booked."""
-    integers = [recorded(home) for home in town.folders]
-    ledgers = [{one.round_id: one for one in town.contributions(number)} for number in range(PEOPLE)]
+def check(folders: list[Path], entries: list[Entry], registry: Registry, tally: Tally) -> None:
+    """Compare each new round in the books with what its people recorded and booked.
+
+    Args:
+        folders: of the people, who may have been in these rounds.
+        entries: the rounds.
+        registry: has their sums.
+        tally: is added to.
+    """
+    integers, ledgers = [recorded(home) for home in folders], [contributions(home) for home in folders]
     for entry in entries:
         tally.rounds[entry.state] += 1
         lasted = (entry.ended - entry.started).total_seconds()
         if entry.reason.startswith("its deadline passed"):
             lasted = 0.0  # it was ended by the first process that could
         tally.longest = max(tally.longest, lasted)
-        if lasted > len(EXCHANGES) * DEADLINE + 1e-6:
+        if lasted > tally.limit + 1e-6:
             tally.wrong.append(f"round {entry.round_id} lasted {lasted:g} s")
         booked = {number for number, ledger in enumerate(ledgers) if entry.round_id in ledger}
         if entry.state == "aborted":
@@ -292,7 +301,7 @@ def soak(folder: Path, url: str, *, rounds: int, seed: int) -> Tally:
         now = hold(town, faults, tally, now)
         with Registry(url) as registry:
             entries = [entry for entry in registry.rounds() if entry.round_id not in known]
-            check(town, entries, registry, tally)
+            check(town.folders, entries, registry, tally)
             known |= {entry.round_id for entry in entries}
             if registry.open_rounds():
                 tally.wrong.append(f"run {tally.runs}: a round is still open, {', '.join(map(str, faults))}")
