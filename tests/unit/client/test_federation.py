@@ -222,6 +222,30 @@ def test_the_cost_is_that_of_the_people_on_the_list_not_of_those_hoped_for(devic
     answer_shares(device, few.next(answer_keys(device, few.call)))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scale": 2.0**-10},
+        {"scale": 2.0**24},
+        {"scale": 2.0**24, "share_variance": 2**62, "modulus_bits": 32},
+        {"share_variance": 2**16, "modulus_bits": 8},
+        {"clip": 1e-6},
+        {"clip": 1e3},
+    ],
+)
+def test_at_the_bounds_of_the_protocol_a_device_still_gives_what_it_accounts_for(device, integers, changes):
+    """A server may choose any of them; what it costs is for the budget, which allows it all here."""
+    write(device, Limits(central=1e300, local=1e300))
+    others = company(**changes)
+    reply = contribute(device, until(device, others, "masked"))
+    step = others.next(answer_confirm(device, others.next(reply)))
+    np.testing.assert_array_equal(others.total(answer_unmask(device, step)), integers[0])
+    (booked,) = [event for event in lines(device) if isinstance(event, Contribution)]
+    assert booked.scale == others.call.scale
+    assert booked.share_variance == others.call.share_variance
+    assert 0 < cost([booked]).central <= cost([booked]).local
+
+
 def test_who_withdrew_is_not_ready_and_takes_no_part(device):
     write(device, Withdrawal())
     assert not is_ready(device, ReadyQuery(kind="object", backbone=BACKBONE, prior_version=0))
