@@ -61,7 +61,7 @@ class Mapped(nn.Module):
         y: Tensor = self.layer(x)
         if self.bias is not None:
             across = (-1, 1, 1) if y.ndim == 4 else (-1,)
-            y[: self.rows.base(y)].add_(self.bias.view(across))
+            y[: self.rows.base(y)].add_(self.bias.to(y.dtype).view(across))
         return y
 
 

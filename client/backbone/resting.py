@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from client.backbone.stored import SCALE, Stored, quantized, store
+from client.backbone.stored import SCALE, Scratch, Stored, quantized, store
 from common.errors import BackboneError
 
 FORM = "int8-1"
@@ -44,7 +44,7 @@ def skeleton(folder: Path, part: str) -> Any:  # noqa: ANN401 - diffusers and tr
             projects = "CLIPTextModelWithProjection" in (config.architectures or ())
             network = (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
             network.set_input_embeddings(nn.Identity())  # the engine looks words up where the table lies
-    store(network)
+    store(network, Scratch())
     return network.eval().requires_grad_(requires_grad=False)
 
 

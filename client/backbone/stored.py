@@ -36,12 +36,33 @@ def quantized(weight: Tensor) -> tuple[Tensor, Tensor]:
     return whole.to(torch.int8).view(weight.shape), scale
 
 
+class Scratch:
+    """Memory that the layers of a network take turns to have their weights in floating point in.
+
+    Taken once: the system would otherwise hand out fresh pages for each layer of each pass, which costs as much as the
+    convolution they are for.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def numbers(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return weights as numbers, good until the next call."""
+        if weight.dtype == dtype:
+            return weight
+        memory = self._memory
+        if memory is None or memory.numel() < weight.numel() or memory.dtype != dtype or memory.device != weight.device:
+            self._memory = memory = torch.empty(weight.numel(), dtype=dtype, device=weight.device)
+        return memory[: weight.numel()].as_strided(weight.shape, weight.stride()).copy_(weight)
+
+
 class Stored(nn.Module):
     """`nn.Linear` or `nn.Conv2d` on weights at rest; with a scale they are int8, without one as the model's file is."""
 
-    def __init__(self, layer: Any) -> None:  # noqa: ANN401 - nn.Linear or nn.Conv2d
+    def __init__(self, layer: Any, scratch: Scratch) -> None:  # noqa: ANN401 - nn.Linear or nn.Conv2d
         """Take a layer's geometry; its numbers, in whatever form, come by name afterwards."""
         super().__init__()
+        self._scratch = scratch
         self.weight: Tensor = nn.Parameter(layer.weight, requires_grad=False)
         self.scale: Tensor | None = None
         self.bias: Tensor | None = layer.bias
@@ -56,7 +77,7 @@ class Stored(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute in the input's arithmetic; scales are applied to the output, where there are fewer numbers."""
-        y = self._map(x, self.weight.to(x.dtype))
+        y = self._map(x, self._scratch.numbers(self.weight, x.dtype))
         across = (-1, 1, 1) if self.geometry else (-1,)
         if self.scale is not None:
             y.mul_(self.scale.to(x.dtype).view(across))
@@ -67,13 +88,14 @@ class Stored(nn.Module):
     def _map(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.geometry is None:
             return functional.linear(x, weight)
-        return functional.conv2d(x, weight, None, *self.geometry)
+        # Channels last, as the weights are: mixed orders take twice as long in bfloat16.
+        return functional.conv2d(x.contiguous(memory_format=torch.channels_last), weight, None, *self.geometry)
 
 
-def store(network: nn.Module) -> None:
+def store(network: nn.Module, scratch: Scratch) -> None:
     """Put a `Stored` layer in the place of every linear layer and convolution, in place."""
     for name, child in network.named_children():
         if isinstance(child, (nn.Linear, nn.Conv2d)):
-            setattr(network, name, Stored(child))
+            setattr(network, name, Stored(child, scratch))
         else:
-            store(child)
+            store(child, scratch)
