@@ -35,9 +35,7 @@ def bootstrap(
     """Learn public pictures, keep the better basis, and set it and the backbone in the configuration."""
     config = read_config(state)
     if config.rounds.get("backbone") and (state / BASIS).exists():
-        raise ConfigError(
-            f"{state} has a basis: its priors would be lost: move {BASIS} away first"
-        )
+        raise ConfigError(f"{state} has a basis: its priors would be lost: move {BASIS} away first")
     program = Path(sys.executable).with_name("shoal-sim")
     if not program.exists():
         raise ConfigError("shoal-sim is not here: pip install 'shoal[simulation]', or run it elsewhere and copy")

@@ -39,6 +39,8 @@ class Beginning:
     inside: Inside
     backbone: str = ""
     public_basis: Path | None = None
+    registry: str = ""
+    """SQLAlchemy URL; empty for SQLite in the state folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +123,5 @@ def _text(beginning: Beginning) -> str:
         enrolment=inside.enrolment,
         page=inside.page,
         backbone=beginning.backbone,
+        registry=beginning.registry,
     )

@@ -53,7 +53,7 @@ backbone = {backbone}
 # The public basis: an .npy file of shape (width, dimensions); a relative path counts from this folder.
 public-basis = "basis.npy"
 # Database of rounds and priors, an SQLAlchemy URL such as postgresql+psycopg://user@host/shoal. Empty: SQLite here.
-registry = ""
+registry = {registry}
 # Where several SuperLinks feed one registry, the name of this one, different from the others'.
 shard = ""
 # Kinds of concepts, comma-separated: object, style, taste.
@@ -79,7 +79,16 @@ patience-seconds = 3600.0
 
 
 def fill(
-    *, name: str, host: str, port: int, listen: str, superlink: int, enrolment: int, page: int, backbone: str
+    *,
+    name: str,
+    host: str,
+    port: int,
+    listen: str,
+    superlink: int,
+    enrolment: int,
+    page: int,
+    backbone: str,
+    registry: str = "",
 ) -> str:
     """Give the file's text; a JSON scalar is a TOML scalar as well."""
     values = {key: json.dumps(value, ensure_ascii=False) for key, value in locals().items()}

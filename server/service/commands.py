@@ -39,6 +39,7 @@ def init(
     first_inside_port: Annotated[int, typer.Option(help="On loopback, and the two after it.")] = 18443,
     backbone: Annotated[str, typer.Option(help="SHA-256 of the backbone's weights.")] = "",
     public_basis: Annotated[Path | None, typer.Option(help="An .npy file; it is copied.")] = None,
+    registry: Annotated[str, typer.Option(help="Of rounds and priors, an SQLAlchemy URL. [default: SQLite]")] = "",
     machine: Json = False,
 ) -> None:
     """Make the state folder: signing key, certificates, secrets and the configuration; what is there stays."""
@@ -50,6 +51,7 @@ def init(
             inside=Inside(superlink=first, enrolment=first + 1, page=first + 2),
             backbone=backbone,
             public_basis=public_basis,
+            registry=registry,
         ),
     )
     key = signing_key(state)

@@ -19,6 +19,7 @@ from server.service.supervisor import PARTS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -51,10 +52,6 @@ def standing(config: Config) -> Standing:
     Raises:
         ConfigError: the state folder cannot be used.
     """
-    parts: list[dict[str, Any]] = []
-    for path in sorted(config.state.glob(PARTS_FILE.replace(".", "*."))):
-        with suppress(OSError, ValueError):  # it ended just now
-            parts += json.loads(path.read_text(encoding="utf-8"))
     with Roster(config.state) as roster:
         devices, codes = roster.devices(), roster.open_codes()
     online, runs = None, []
@@ -65,13 +62,22 @@ def standing(config: Config) -> Standing:
         pass  # it does not run: there is nobody to ask
     due = following(datetime.fromtimestamp(time.time(), UTC), config.schedule.hours)
     return Standing(
-        parts=parts,
+        parts=running_parts(config.state),
         devices=devices,
         online=online,
         codes=codes,
         runs=runs,
         next_run=due.isoformat() if due else None,
     )
+
+
+def running_parts(state: Path) -> list[dict[str, Any]]:
+    """Give what the supervisors of a state folder wrote down: one for all, or one in each container."""
+    parts: list[dict[str, Any]] = []
+    for path in sorted(state.glob(PARTS_FILE.replace(".", "*."))):
+        with suppress(OSError, ValueError):  # it ended just now
+            parts += json.loads(path.read_text(encoding="utf-8"))
+    return parts
 
 
 def as_tables(found: Standing, name: str, *, devices: bool) -> Iterator[RenderableType]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import signal
 import time
 from contextlib import contextmanager, suppress
@@ -124,6 +125,8 @@ class Supervisor:
     def _show(self) -> None:
         """Write down which parts run, for `shoal-server status`."""
         parts = [{"name": keeper.part.name, "pid": keeper.pid, "restarts": keeper.restarts} for keeper in self._keepers]
+        if self._runs and self._file.name != PARTS_FILE:
+            parts.append({"name": "runs", "pid": os.getpid(), "restarts": 0})
         text = json.dumps(parts)
         if text != self._shown:
             write_text(self._file, text)
@@ -150,10 +153,12 @@ def serve(config: Config, only: frozenset[str] = frozenset()) -> None:
 
 
 def build(config: Config) -> None:
-    """Build the bundle of the Shoal that is installed, for runs and for the terms."""
-    bundle = build_bundle(config.state / "bundle")
-    (config.state / BUNDLE).write_bytes(bundle)
-    (config.state / HASH_FILE).write_text(f"{hashlib.sha256(bundle).hexdigest()}\n", encoding="ascii")
+    """Build the bundle of the Shoal that is installed, for runs and for the terms; one process at a time."""
+    with (config.state / "build.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        bundle = build_bundle(config.state / "bundle")
+        (config.state / BUNDLE).write_bytes(bundle)
+        write_text(config.state / HASH_FILE, f"{hashlib.sha256(bundle).hexdigest()}\n")
 
 
 @contextmanager
