@@ -18,6 +18,7 @@ from client.forgetting import STAYS, check_known, in_words
 from client.forgetting import forget as forget_concept
 from client.join import command as join
 from client.options import Home, Json, Model
+from client.protection import command as protection
 from client.quiet import quiet
 from client.service.commands import app as service
 from client.vault import Vault
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.add_typer(service, name="service")
 app.command(name="join")(join)
 app.command(name="open")(open_page)
+app.command(name="vault")(protection)
 register(app)
 
 Name = Annotated[str, typer.Argument(help="The concept's name, as in my-dog.")]

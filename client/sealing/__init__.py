@@ -7,6 +7,6 @@ account. What it is not for: programs that run as the same person while the vaul
 """
 
 from client.sealing.seal import Seal
-from client.sealing.vault_key import Kind, hand_down, inherit, kind_of, protect, seal_of
+from client.sealing.vault_key import Kind, hand_down, id_of, inherit, kind_of, protect, seal_of
 
-__all__ = ["Kind", "Seal", "hand_down", "inherit", "kind_of", "protect", "seal_of"]
+__all__ = ["Kind", "Seal", "hand_down", "id_of", "inherit", "kind_of", "protect", "seal_of"]

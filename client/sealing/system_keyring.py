@@ -30,13 +30,17 @@ def usable() -> bool:
 
 
 def store(vault: str) -> bytes:
-    """Make a key, put it into the keyring under the vault's id, and return it once it can be read back.
+    """Return the key that the keyring holds for a vault, made if there is none, once it can be read back.
+
+    One that is there is never replaced: something may be sealed with it.
 
     Raises:
         VaultError: there is no keyring, or it takes nothing.
     """
     backend, key = _demand(), os.urandom(KEY_BYTES)
     try:
+        if backend.get_password(SERVICE, vault) is not None:
+            return fetch(vault)
         backend.set_password(SERVICE, vault, key.hex())
         kept = backend.get_password(SERVICE, vault)
     except (KeyringError, OSError, RuntimeError) as error:

@@ -70,6 +70,12 @@ def kind_of(rows: sqlite3.Connection) -> Kind | None:
     return None if record is None else record.kind
 
 
+def id_of(rows: sqlite3.Connection) -> str | None:
+    """Return the vault's id, under which the keyring knows it; None while it has no key."""
+    record = _read(rows)
+    return None if record is None else record.vault
+
+
 def protect(
     rows: sqlite3.Connection, kind: Kind, *, file: Path | None = None, ask: Callable[[], str] = passphrase.ask_new
 ) -> None:
