@@ -16,8 +16,8 @@ BLAME = Blame(proven={LIAR: "it lied"}, doubted={DOUBTFUL: "it or another lied"}
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'registry.db'}"
+def url(database_url):
+    return database_url
 
 
 @pytest.fixture
