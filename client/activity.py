@@ -1,7 +1,8 @@
 """What the daemon is doing now and why, or why it is not: written by it, read by `shoal status` and the page.
 
 One small JSON file in the state folder, replaced whole at each change. It names the process that wrote it, so that
-what a killed daemon left behind is known to be stale at once and not after some time-out. No photo's name is in it.
+what a killed daemon left behind is known to be stale at once and not after some time-out. Of photos it names those that
+were skipped, and it is deleted when the daemon ends.
 """
 
 from __future__ import annotations
