@@ -54,6 +54,9 @@ class Node:
     _app: ClientApp
     _config: Mapping[str, str]
     _bundles: frozenset[str]
+    _leaves: bool = False
+    """Whether a run of an unknown bundle ends the connection: the terms, which name the bundles, may be old."""
+    _unknown: bool = False
 
     @property
     def node_id(self) -> int:
@@ -69,6 +72,8 @@ class Node:
         except httpx.HTTPStatusError as error:
             if error.response.status_code != httpx.codes.FORBIDDEN:  # otherwise the run is over: nobody waits
                 raise
+        if self._unknown and self._leaves:
+            raise ConfigError("the server holds a run of a bundle that is not in its terms: they are asked for again")
         return True
 
     def _reply(self, envelope: Any, tree: Any) -> None:  # noqa: ANN401 - Flower's own and private
@@ -92,6 +97,7 @@ class Node:
     def _answer(self, message: Message, run: Any) -> Message:  # noqa: ANN401 - Flower's own and private
         """Call the app; it gets nothing of the run's settings, which nobody signs."""
         if run.fab_hash not in self._bundles:
+            self._unknown = True
             return failure(message, UNKNOWN_APP)
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 0, run.run_id, self.node_id
         context = Context(
@@ -116,13 +122,14 @@ def joined(membership: Membership, app: ClientApp, *, node_config: Mapping[str, 
         node_config: the device's own settings, such as `state-folder`; nothing of it is sent.
 
     Raises:
-        ConfigError: the server cannot be reached or does not accept this device, on entering or in a `turn`.
+        ConfigError: the server cannot be reached or does not accept this device, on entering or in a `turn`; or a run
+            has a bundle that the terms do not name, as after an upgrade: `client.join.renew`, then connect again.
     """
     with (
         _refusals(),
         linked(membership.address, membership.key, authority=membership.authority, node=membership.node) as link,
     ):
-        yield Node(link, app, node_config, membership.bundles)
+        yield Node(link, app, node_config, membership.bundles, _leaves=True)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from common.errors import ShoalError
+from server.backup import app as backup
 from server.excluded import app as excluded
 from server.first_basis import app as first_basis
 from server.invite import app as invite
@@ -21,6 +22,7 @@ app.registered_commands += excluded.registered_commands
 app.registered_commands += service.registered_commands
 app.registered_commands += invite.registered_commands
 app.registered_commands += first_basis.registered_commands
+app.registered_commands += backup.registered_commands
 app.registered_commands += budget.registered_commands
 app.add_typer(priors, name="priors")
 app.add_typer(rounds, name="rounds")

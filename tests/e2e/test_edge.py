@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import ssl
 import subprocess
 import sys
+import tarfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -26,6 +28,7 @@ from flwr.superlink.routers.fleet.router import router as fleet_router
 
 from client.app import app
 from client.doorstep import fetch_terms, trusting
+from client.identity import identity
 from client.join import join
 from client.membership import Membership, read_membership
 from client.node import joined
@@ -33,6 +36,7 @@ from common.errors import ConfigError, ProtocolError, ShoalError
 from common.invitation import Invitation, fingerprint, write_code
 from server.config import read_config
 from server.registry import Registry
+from server.roster import Roster
 from server.service.proxy import FLEET, find_proxy
 from server.state import inner
 from simulations.harbour import Harbour, surroundings
@@ -288,6 +292,34 @@ def test_a_scheduled_run_whose_server_app_is_killed_is_begun_anew(tmp_path):
         assert runs[-1]["number"] == first["number"]
         assert runs[-1]["outcome"] == "failed"
         assert len(runs) == 2
+
+
+def test_a_backup_restores_the_federation_and_its_devices_go_on(tmp_path):
+    """As docs/operate.md says: the state folder is lost, and unpacked again; the SuperLink starts with nothing."""
+    harbour = Harbour(tmp_path, rounds__poll_seconds=0.5, patience_seconds=120.0)
+    people = [tmp_path / "people" / str(number) for number in range(8)]
+    with harbour:
+        harbour.enrol(*people, tmp_path / "lost")
+        with Roster(harbour.state) as roster:
+            lost = next(one for one in roster.devices() if one.identity == identity(tmp_path / "lost").public.hex())
+        harbour.command("revoke", lost.identity)
+        command = [sys.executable, "-m", "server", "backup", str(harbour.state), str(tmp_path / "b.tar.gz")]
+        subprocess.run(command, env=surroundings(), check=True, capture_output=True)
+    shutil.rmtree(harbour.state)
+    harbour.state.mkdir()
+    with tarfile.open(tmp_path / "b.tar.gz") as archive:
+        archive.extractall(harbour.state, filter="data")
+    rng = np.random.default_rng(4)
+    for folder in people:
+        teach(folder, rng)
+    with harbour, running_nodes(tmp_path, people):
+        assert harbour.command("run-round")["outcome"] == "completed", harbour.said
+        assert [found.people for found in sums(harbour)] == [8]
+        with (
+            pytest.raises(ConfigError, match="does not accept"),
+            joined(read_membership(tmp_path / "lost"), app, node_config={}),
+        ):
+            pass
 
 
 def latest_run(harbour):
