@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OUT: Final = Path(__file__).parents[1] / "docs" / "tour"
 PHOTOS: Final = Path(__file__).parent / "data" / "held-out.zip"
-PATIENCE: Final = 600_000
+PATIENCE: Final = 120_000
 """Milliseconds for anything."""
 COLOURS: Final = 128
 """Of a palette: pictures of a page need no more, and take a third of the room."""
@@ -68,7 +68,9 @@ class Camera:
 
     def shoot(self, page: Page, name: str, *, whole: bool = False) -> None:
         """Take one picture."""
-        page.wait_for_load_state("networkidle")
+        page.wait_for_load_state("load")
+        while not page.locator("img").evaluate_all("all => all.every((one) => one.complete)"):
+            time.sleep(0.1)
         taken = Image.open(io.BytesIO(page.screenshot(full_page=whole, animations="disabled")))
         small = taken.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         small.save(self.out / f"{name}.png", optimize=True)
@@ -78,7 +80,7 @@ def main() -> None:
     """Take all pictures."""
     arguments = argparse.ArgumentParser(description="Take the pictures of docs/tour.md.")
     arguments.add_argument("--out", type=Path, default=OUT)
-    arguments.add_argument("--forwards", type=int, default=1200)
+    arguments.add_argument("--forwards", type=int, default=900)
     chosen = arguments.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     if program() is None:
@@ -116,7 +118,7 @@ def _first_use(camera: Camera, page: Page, address: str, home: Path) -> None:
     camera.shoot(page, "1-welcome", whole=True)
     page.get_by_role("button", name="Watch this folder").click()
     page.locator(".curve").wait_for()
-    while page.locator("progress").first.get_attribute("value") in {None, "0"} or _share(page) < 0.4:
+    while page.locator("progress").first.get_attribute("value") in {None, "0"} or _share(page) < 0.6:
         time.sleep(0.3)
     camera.shoot(page, "2-learning")
     while not Vault(home).listed():
@@ -124,7 +126,7 @@ def _first_use(camera: Camera, page: Page, address: str, home: Path) -> None:
     page.goto(f"{address}/concepts/my-fox")
     page.get_by_text("what changes from picture to picture").wait_for()
     camera.shoot(page, "3-concept")
-    page.get_by_role("link", name="Draw with it").click()
+    page.goto(f"{address}/draw")
     for prompt in ("<my-fox>, soft style", "<my-fox>, ink style"):
         page.get_by_label("What should it draw?").fill(prompt)
         page.get_by_label("What should it draw?").press("Enter")

@@ -59,6 +59,9 @@ class Gate:
             return
         if scope["type"] != "http":  # no web socket is served
             return
+        if scope["path"] == self._place:
+            await _answer(send, 303, "the page is one stroke further", location=f"{self._place}/")
+            return
         refusal = self._refusal(scope)
         if refusal is not None and refusal[0] == 401 and "text/html" in Headers(scope=scope).get("accept", ""):
             await _answer(send, 303, "open this page with `shoal open`", location=f"{self._place}/enter")

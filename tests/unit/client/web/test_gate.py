@@ -22,13 +22,16 @@ def test_another_host_name_is_refused(client, host):
     assert "shoal open" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/enter", "/static/style.css", "/api/v1/concepts", PLACE, f"{PLACE}0/", f"/x{PLACE}/"]
-)
+@pytest.mark.parametrize("path", ["/", "/enter", "/static/style.css", "/api/v1/concepts", f"{PLACE}0/", f"/x{PLACE}/"])
 def test_elsewhere_on_the_port_there_is_nothing_and_the_place_is_not_told(client, path):
     answer = client.get(f"http://127.0.0.1:8719{path}")
     assert answer.status_code == 404
     assert PLACE not in answer.text + str(answer.headers)
+
+
+def test_the_place_without_its_last_stroke_leads_there(client):
+    answer = client.get(f"http://127.0.0.1:8719{PLACE}")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{PLACE}/")
 
 
 def test_the_cookie_goes_to_this_place_alone(stranger, link):

@@ -43,6 +43,15 @@ def test_nothing_comes_from_elsewhere_and_no_script_or_style_is_inline(client, p
     assert re.findall(r"<script[^>]*>", page) == ['<script src="/0123456789abcdef/static/shoal.js" defer>']
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_a_form_that_is_sent_before_the_script_is_there_puts_nothing_into_an_address(client, path):
+    page = client.get(path).text
+    forms = re.findall(r"<form[^>]*>", page)
+    assert forms
+    assert all('method="post"' in form for form in forms)
+    assert client.post(path, data={"prompt": "a wish"}).status_code == 405
+
+
 def test_the_first_look_says_what_to_do(client):
     page = client.get("/").text
     assert "Teach it something that is yours" in page
