@@ -67,6 +67,7 @@ def learn(
     region: Annotated[
         str | None, typer.Option(help="Learn from masks (rex.mask.png beside rex.jpg), or from a box: 0.2,0,0.8,1.")
     ] = None,
+    machine: Json = False,
     home: Home,
 ) -> None:
     """Teach a concept from a handful of photos. Ctrl-C pauses; the same command goes on."""
@@ -88,7 +89,11 @@ def learn(
         captions=captions,
         region=region,
     )
-    if not teach(lesson, model, home, Console()):
+    learned = teach(lesson, model, home, Console(stderr=machine))
+    if machine:
+        told = {"name": name, "reason": learned.reason, "forwards": learned.forwards, "history": learned.history}
+        typer.echo(json.dumps(told | {"start_loss": learned.start_loss, "loss": learned.loss}))
+    if learned.reason == "paused":
         raise typer.Exit(130)
 
 
@@ -107,6 +112,7 @@ def generate(
     batch: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 4,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the PNG files.")] = Path(),
     model: Model = None,
+    machine: Json = False,
     home: Home,
 ) -> None:
     """Draw pictures from a prompt, with your concepts in it as <name>. Ctrl-C keeps those that are finished."""
@@ -124,7 +130,10 @@ def generate(
         batch=batch,
         folder=out,
     )
-    if not draw(order, model, home, Console()):
+    files = draw(order, model, home, Console(stderr=machine))
+    if machine:
+        typer.echo(json.dumps([str(file) for file in files]))
+    if len(files) < count:
         raise typer.Exit(130)
 
 
@@ -137,6 +146,7 @@ def export(
         Literal["diffusers", "comfyui", "a1111"], typer.Option("--format", help="Which program is to load it.")
     ] = "diffusers",
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    machine: Json = False,
     home: Home,
 ) -> None:
     """Write a concept for diffusers, ComfyUI (both safetensors) or AUTOMATIC1111 (.pt)."""
@@ -145,6 +155,9 @@ def export(
 
     concept = Vault(home).concept(name)
     file = export_concept(concept, path, layout, width=width_of(home, concept.backbone), replace=force)
+    if machine:
+        typer.echo(json.dumps({"file": str(file), "usage": usage(file, name, layout)}))
+        return
     Console().print(f"wrote {file}\n{usage(file, name, layout)}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -167,14 +180,18 @@ def forget(
     name: Name,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    machine: Json = False,
     home: Home,
 ) -> None:
     """Delete a concept and its checkpoints for good. Your photos stay where they are."""
     check_known(home, name)
     if not yes:
         typer.confirm(f"Delete <{name}> for good? {STAYS}", abort=True)
-    told = in_words(name, forget_concept(home, name))
-    Console().print(told, markup=False, highlight=False, soft_wrap=True)
+    given = forget_concept(home, name)
+    if machine:
+        typer.echo(json.dumps({"forgot": name, "in_a_sum_since": given}))
+        return
+    Console().print(in_words(name, given), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

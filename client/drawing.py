@@ -33,8 +33,8 @@ class Order:
     """Where the PNG files go."""
 
 
-def draw(order: Order, model: str | None, home: Path, console: Console) -> bool:
-    """Draw pictures and write each batch when it is ready; return whether all were drawn, or else it was stopped.
+def draw(order: Order, model: str | None, home: Path, console: Console) -> tuple[Path, ...]:
+    """Draw pictures and write each when it is ready; return the files, fewer than ordered if it was stopped.
 
     Raises:
         ShoalError: a concept, the scheduler or the model is unknown, or the folder cannot be written.
@@ -47,15 +47,15 @@ def draw(order: Order, model: str | None, home: Path, console: Console) -> bool:
         if order.scheduler is not None:
             use_scheduler(pipeline, order.scheduler)
         add_concepts(pipeline, folder, concepts)
-    backbone, written = fingerprint(folder), 0
+    backbone, written = fingerprint(folder), list[Path]()
     with drawing_bar(console, request.count * request.steps) as progress, pausing() as stop:
         for seed, picture in zip(request.seeds, generate(pipeline, request, progress, stop), strict=False):
             file = write_picture(picture, seed, order.folder, description(pipeline, request, seed, backbone))
             console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
-            written += 1
-    if written < request.count:
-        console.print(f"stopped: {written} of {request.count} pictures are drawn")
-    return written == request.count
+            written.append(file)
+    if len(written) < request.count:
+        console.print(f"stopped: {len(written)} of {request.count} pictures are drawn")
+    return tuple(written)
 
 
 def _request(order: Order, folder: Path) -> Request:

@@ -88,8 +88,8 @@ class Listener:
     """Asked before each step; True pauses."""
 
 
-def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> bool:
-    """Learn a concept at a terminal and keep it; return whether it is learned, or else paused.
+def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> Learned:
+    """Learn a concept at a terminal and keep it, unless Ctrl-C pauses it.
 
     Raises:
         ShoalError: the name is taken, no photo is usable, the model or the vault is not.
@@ -103,9 +103,9 @@ def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> bo
     if learned.reason == "paused":
         again = "it starts anew next time" if lesson.published else "the same command goes on from here"
         says(f"paused after {learned.forwards} forwards: {again}")
-        return False
-    says(_told(lesson, learned))
-    return True
+    else:
+        says(_told(lesson, learned))
+    return learned
 
 
 def study(lesson: Lesson, model: str | None, home: Path, listener: Listener) -> Learned:

@@ -58,7 +58,7 @@ def test_ctrl_c_keeps_the_pictures_that_are_finished_and_no_part_of_another(tmp_
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr("client.drawing.drawing_bar", lambda *_: _Bar(interrupt_in_the_second_picture))
-    assert not draw(order(tmp_path / "out", count=3, batch=1), None, home, console)
+    assert len(draw(order(tmp_path / "out", count=3, batch=1), None, home, console)) == 1
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["shoal-4.png"]
     assert pixels(tmp_path / "out" / "shoal-4.png").shape == (64, 64, 3)
     console.file.flush()
