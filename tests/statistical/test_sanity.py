@@ -6,6 +6,10 @@ one of 150 passed the limit, of 12 heavy-tailed people. Without noise a tenth of
 noticed; with noise of variance 0.5 (120 people, 1,000 before) from a third on, and a tenth that all push one way. Only
 zeros or only duplicates were always noticed, a third of them now and then, a tenth hardly ever. The seeds here are
 fixed, so nothing below fails by chance.
+
+With 150 displacements that were really learned (`simulations.attacks.displacements`, length 1.2, 64 dimensions): of 90
+honest rounds of 12 or 24 people after 24 or 72, none was withheld. A tenth of garbage was noticed in 59 of 60 rounds at
+a clip of 4, and in 1 of 30 at a clip of 2, where a quarter was in 22 of 30: the clip bounds what garbage can do.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from common.mixture import responsibilities, total
 from common.statistics import block_length, blocks, clip
 from server.sanity import suspicions
 from server.update import RoundSum, next_prior, pool
+from simulations.attacks.displacements import load
 
 DIMENSIONS, CLIP = 16, 4.0
 BASIS = np.linalg.qr(np.random.default_rng(0).standard_normal((48, DIMENSIONS)))[0]
@@ -93,6 +98,28 @@ def test_poison_is_noticed_under_noise_and_honest_rounds_pass(how):
     assert suspicions(summed(rng, honest, "h", 0.5), prior, earlier, dimensions=DIMENSIONS) == []
     item = summed(rng, poisoned(rng, honest, how, 0.3), "p", 0.5)
     assert suspicions(item, prior, earlier, dimensions=DIMENSIONS)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_rounds_of_displacements_that_were_really_learned_are_told_from_garbage(seed):
+    learned, rng = load(), np.random.default_rng(seed)
+    people, dimensions = (learned.first @ learned.public_basis)[rng.permutation(len(learned))], 64
+    before, now = people[:48], people[48:72].copy()
+    sums = [real_sum(half, name) for half, name in ((before[:24], "a"), (before[24:], "b"))]
+    prior = next_prior(
+        None, sums, backbone="ab" * 32, kind="object", public_basis=learned.public_basis, minimum_people=8,
+        max_directions=16, cohorts=1, created="2025-01-31T12:00:00+00:00",
+    )  # fmt: skip
+    earlier = total(pool(sums, dimensions=dimensions))
+    assert suspicions(real_sum(now, "honest"), prior, earlier, dimensions=dimensions) == []
+    garbage = rng.standard_normal((6, dimensions))
+    now[:6] = CLIP * garbage / np.linalg.norm(garbage, axis=1, keepdims=True)
+    assert suspicions(real_sum(now, "garbage"), prior, earlier, dimensions=dimensions)
+
+
+def real_sum(rows, name):
+    total_ = np.sum([blocks(row, np.ones(1), CLIP) for row in rows], axis=0)
+    return RoundSum(round_id=name, total=total_, clip=CLIP, people=len(rows))
 
 
 def test_the_test_has_teeth(monkeypatch):
