@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL, DDPMScheduler
 from numpy.typing import NDArray
 from torch import Tensor
 
+from client.backbone.allocation import tight_memory
 from client.backbone.differences import Rows, carry_differences
 from client.backbone.encoding import encode_photos
 from client.backbone.engine import fingerprint
@@ -116,7 +117,8 @@ class CompactEngine:
         The first candidate is the one that the others are carried as differences from. What does not fit into one call
         is cut: first by draws, then by candidates, and finer where the memory runs out.
         """
-        return self._slices.losses(self._scored, candidates, batch, kind)
+        with tight_memory():
+            return self._slices.losses(self._scored, candidates, batch, kind)
 
     def _scored(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return losses of shape (candidates, draws) from one U-Net call."""

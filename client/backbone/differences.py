@@ -33,6 +33,9 @@ LINEAR = (nn.Linear, nn.Conv2d, Stored)
 CURVED = (nn.GroupNorm, nn.LayerNorm, nn.SiLU, nn.GELU, GELUActivation, QuickGELUActivation)
 """Layers of which the difference is taken point by point."""
 
+PLACES_AT_ONCE = 512
+"""Places of a feed-forward layer that are in float32 together."""
+
 HARMLESS = (nn.Dropout, nn.Identity, nn.Embedding)
 
 
@@ -85,9 +88,13 @@ class GatedGelu(nn.Module):
         self.proj, self.rows = layer.proj, rows
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return h * gelu(g) and its differences."""
-        value, gate = together(self.proj(x), self.rows).chunk(2, dim=-1)
-        return apart(value * functional.gelu(gate), self.rows, x.dtype)
+        """Return h * gelu(g) and its differences, some places at a time: they are a step's largest numbers."""
+        parts = self.proj(x).split(PLACES_AT_ONCE, dim=1)
+        return torch.cat([self._gated(part) for part in parts], dim=1)
+
+    def _gated(self, x: Tensor) -> Tensor:
+        value, gate = together(x, self.rows).chunk(2, dim=-1)
+        return apart(value.mul_(functional.gelu(gate)), self.rows, x.dtype)
 
 
 class Constant(nn.Module):
@@ -150,14 +157,14 @@ class CausalAttention(nn.Module):
 def together(x: Tensor, rows: Rows) -> Tensor:
     """Return the points, float32, of base and differences."""
     points = x.float() if x.dtype != torch.float32 else x.clone()
-    grouped = points.view(rows.candidates, -1, *points.shape[1:])
+    grouped = points.unflatten(0, (rows.candidates, -1))
     grouped[1:] += grouped[0]
     return points
 
 
 def apart(points: Tensor, rows: Rows, dtype: torch.dtype) -> Tensor:
     """Return base and differences of points; `together` is its inverse."""
-    grouped = points.view(rows.candidates, -1, *points.shape[1:])
+    grouped = points.unflatten(0, (rows.candidates, -1))
     grouped[1:] -= grouped[0]
     return points.to(dtype)
 

@@ -28,8 +28,14 @@ BENCHMARKS = {
     "secagg": "time and bytes of a secure sum, from 16 to 1,024 devices, beside a plain one",
 }
 
-QUIET = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-"""Model libraries speak up while they load; a table should stand alone. Read by them on import, so set before."""
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+"""Model libraries speak up while they load; a table should stand alone. And memory as people have it (`client.quiet`).
+Read on import, so set before."""
 
 
 def main(
