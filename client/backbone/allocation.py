@@ -2,7 +2,7 @@
 
 glibc keeps blocks of up to 32 MB in its heap, in whose gaps a step's next, larger numbers do not fit: at 64 x 64 a
 third of a gigabyte lay idle. While an engine computes, blocks from one megabyte on are mapped on their own and unmapped
-when they are free. Fresh pages cost time; PyTorch asks for huge ones where THP_MEM_ALLOC_ENABLE is set (`client.quiet`).
+when they are free. Fresh pages cost time; PyTorch asks for huge ones where THP_MEM_ALLOC_ENABLE is set (client.quiet).
 """
 
 from __future__ import annotations
