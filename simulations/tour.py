@@ -130,12 +130,12 @@ def _first_use(camera: Camera, page: Page, address: str, home: Path) -> None:
     for prompt in ("<my-fox>, soft style", "<my-fox>, ink style"):
         page.get_by_label("What should it draw?").fill(prompt)
         page.get_by_label("What should it draw?").press("Enter")
-        page.locator(".order").first.locator("img").nth(3).wait_for()
+        page.locator(".order", has_text=prompt).locator("img").nth(3).wait_for()
     camera.shoot(page, "4-draw", whole=True)
-    page.get_by_role("link", name="Choose").click()
-    for picked in ("left", "right"):
+    page.goto(f"{address}/choose")
+    for number, picked in enumerate(("left", "right"), start=1):
         page.get_by_role("button", name=f"The {picked} picture is better").click()
-        page.get_by_text("Take back the last").wait_for()
+        page.get_by_text(f"{number} chosen so far").wait_for()
     page.get_by_role("button", name="The left picture is better").wait_for()
     camera.shoot(page, "5-choose")
     page.get_by_role("link", name="Privacy").click()

@@ -23,7 +23,7 @@ from client.web.house import House
 from client.web.places import likely_folders
 from client.web.samples import course_order, draw_course, sample_prompt
 from client.web.shelf import Shown, shelf
-from client.web.words import ago, at_home, lasting, moment_of
+from client.web.words import ago, at_home, lasting, moment_of, sentence, told
 from common.errors import ShoalError
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -34,7 +34,14 @@ router = APIRouter(include_in_schema=False)
 _pages = Environment(
     loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_pages.filters |= {"ago": ago, "lasting": lasting, "moment": moment_of, "at_home": at_home}
+_pages.filters |= {
+    "ago": ago,
+    "lasting": lasting,
+    "moment": moment_of,
+    "at_home": at_home,
+    "sentence": sentence,
+    "told": told,
+}
 
 
 @router.get("/enter")
@@ -145,10 +152,12 @@ def settings(request: Request, at: At) -> Response:
     )
 
 
-def problem(request: Request, told: str, status: int = 500) -> Response:
+def problem(request: Request, problem: str, status: int = 500) -> Response:
     """Show what went wrong, in the words of the error."""
     place = request.app.state.house.place
-    page = _pages.get_template("problem.html").render(here="", at=place, paused=False, told=told, path=request.url.path)
+    page = _pages.get_template("problem.html").render(
+        here="", at=place, paused=False, problem=problem, path=request.url.path
+    )
     return HTMLResponse(page, status)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from markupsafe import Markup, escape
+
 _SIZES = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
@@ -33,3 +35,17 @@ def at_home(folder: Path | str) -> str:
         return str(Path("~") / Path(folder).relative_to(Path.home()))
     except (ValueError, RuntimeError):
         return str(folder)
+
+
+def told(text: str) -> Markup:
+    """Return what the command line would say with its `commands` set as such; everything else stays text."""
+    parts = (
+        Markup("<code>{}</code>").format(part) if i % 2 else escape(part) for i, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts)
+
+
+def sentence(text: str) -> tuple[str, str]:
+    """Return a reason as a heading, with a capital letter, and what follows its colon, mostly what to do."""
+    first, _, rest = text.partition(": ")
+    return first[:1].upper() + first[1:], rest

@@ -128,8 +128,17 @@ def test_a_ledger_that_was_changed_is_told_of(client, home):
     assert "lines are missing at its end" in page.text
 
 
-def test_what_a_person_writes_is_never_markup(client, home):
-    write_activity(home, Activity(doing="waiting", reason="<script>alert(1)</script>"))
+def test_a_remedy_is_set_as_what_it_is(client, home, fox):
+    write_activity(home, Activity(doing="waiting", reason="you paused it: `shoal resume` goes on", problems=("a `b`",)))
+    page = client.get("/").text
+    assert "<h1>You paused it</h1>" in page
+    assert "<code>shoal resume</code> goes on" in page
+    assert "a <code>b</code>" in page
+
+
+def test_what_a_person_writes_is_never_markup(client, home, fox):
+    evil = "<script>alert(1)</script>: `<script>alert(2)</script>`"
+    write_activity(home, Activity(doing="waiting", reason=evil, problems=(evil,)))
     client.post("/api/v1/drawings", json={"prompt": "<img src=x onerror=alert(1)> <b>"})
     client.post("/api/v1/drawings", json={"prompt": "a & <b >"})
     for path in ("/", "/draw"):
