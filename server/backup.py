@@ -11,6 +11,8 @@ import os
 import sqlite3
 import tarfile
 import tempfile
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final
@@ -25,6 +27,8 @@ app = typer.Typer()
 
 LEFT_OUT: Final = frozenset({"flower", "proxy", "log", "bundle", "inside", "bundle.fab", "bundle.sha256"})
 """What a start makes anew."""
+BUSY_SECONDS: Final = 30.0
+"""For one database, writers of which are waited for."""
 _PASSING: Final = (".lock", ".draft", "-wal", "-shm", "-journal")
 
 
@@ -52,6 +56,8 @@ def backup(
         draft.replace(file)
     except OSError as error:
         raise ConfigError(f"cannot write {file} ({error.strerror}): choose another place") from error
+    except sqlite3.Error as error:
+        raise ConfigError(f"a database cannot be copied now ({error}): try again") from error
     finally:
         draft.unlink(missing_ok=True)
     typer.echo(f"{file}: {', '.join(names)}")
@@ -72,8 +78,19 @@ def add(archive: tarfile.TarFile, path: Path, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / name
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-            source.backup(target)
+            source.backup(target, progress=_within(BUSY_SECONDS))
         data = copy.read_bytes()
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode, entry.mtime = len(data), 0o600, int(path.stat().st_mtime)
     archive.addfile(entry, io.BytesIO(data))
+
+
+def _within(seconds: float) -> Callable[[int, int, int], None]:
+    """Give what ends a copy that takes too long: on its own it would wait for a writer for ever."""
+    end = time.monotonic() + seconds
+
+    def check(_status: int, _remaining: int, _total: int) -> None:
+        if time.monotonic() > end:
+            raise sqlite3.OperationalError("another program keeps it busy")
+
+    return check

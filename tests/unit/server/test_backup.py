@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import tarfile
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -57,15 +58,28 @@ def test_a_backup_is_a_state_folder_again(state, tmp_path):
         assert [one.label for one in roster.devices()] == ["rex"]
 
 
-def test_what_is_being_written_is_in_it_whole_or_not_at_all(state, tmp_path):
-    with sqlite3.connect(state / "roster.sqlite") as connection:
-        connection.execute("UPDATE devices SET label = 'half'")  # not committed
+def test_what_was_written_is_in_it_and_what_is_being_written_is_not(state, tmp_path):
+    """What is committed may stand in a log beside the database's file, of which a plain copy would know nothing."""
+    with closing(sqlite3.connect(state / "roster.sqlite", isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("UPDATE devices SET label = 'whole'")
+        connection.execute("BEGIN")
+        connection.execute("UPDATE devices SET label = 'half'")
         assert run(state, tmp_path / "b.tar.gz").exit_code == 0
-        connection.rollback()
+        connection.execute("ROLLBACK")
     with tarfile.open(tmp_path / "b.tar.gz") as archive:
         archive.extract("roster.sqlite", tmp_path / "again", filter="data")
     with Roster(tmp_path / "again") as roster:
-        assert [one.label for one in roster.devices()] == ["rex"]
+        assert [one.label for one in roster.devices()] == ["whole"]
+
+
+def test_a_database_that_stays_busy_ends_in_words(state, tmp_path, monkeypatch):
+    monkeypatch.setattr("server.backup.BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(state / "roster.sqlite", isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        found = run(state, tmp_path / "b.tar.gz")
+        assert isinstance(found.exception, ConfigError)
+        assert list(tmp_path.glob("*.tar.gz*")) == list(tmp_path.glob(".*.draft")) == []
 
 
 def test_an_older_backup_is_not_replaced_by_accident(state, tmp_path):

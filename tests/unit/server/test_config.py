@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -153,6 +155,18 @@ def test_the_unit_gives_the_capability_for_low_ports_only(tmp_path):
     assert f'ExecStart="/opt/x/shoal-server" serve "{tmp_path}"' in high
     with pytest.raises(ConfigError, match="systemd cannot"):
         unit(tmp_path / 'a"b', "shoal", port=443)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_systemd_takes_the_unit(tmp_path):
+    program = tmp_path / "shoal-server"
+    program.touch(mode=0o755)
+    path = tmp_path / "shoal-server.service"
+    path.write_text(unit(tmp_path, "root", port=443, program=program))
+    command = ["systemd-analyze", "verify", "--man=no", str(path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "shoal-server.service" not in found.stderr, found.stderr
+    assert found.returncode == 0
 
 
 def test_init_says_what_comes_next(tmp_path):
