@@ -108,7 +108,8 @@ def visit(chromium, url, **how):
     page.on("console", lambda message: complaints.append(message.text))
     page.set_default_timeout(60_000)
     page.goto(url)
-    page.keyboard.type(PASSWORD)  # the field has the focus
+    page.wait_for_function("document.activeElement.id === 'password'")
+    page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Overview").wait_for()
     yield page
