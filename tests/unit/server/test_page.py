@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from flwr.app import Error, Message
 from starlette.testclient import TestClient
 
 from common.errors import ConfigError
@@ -209,18 +210,26 @@ def test_metrics_are_counts_and_name_nobody(visitor, hold):
         def masked(self, _):
             return None
 
-    hold([*crowd(8), Failing(np.zeros(DIMENSIONS))])
+    class Inventive(Device):
+        def __call__(self, message):
+            if message.metadata.message_type != "train.keys":
+                return super().__call__(message)
+            return Message(Error(code=2, reason="my_name_is_ann"), reply_to=message)
+
+    hold([*crowd(8), Failing(np.zeros(DIMENSIONS)), Inventive(np.zeros(DIMENSIONS))])
     found = visitor.get("/metrics")
     assert found.headers["content-type"].startswith("text/plain")
     for line in (
         'shoal_rounds_total{kind="object",state="done"} 1.0',
         'shoal_contributions_total{kind="object"} 8.0',
         'shoal_dropouts_total{cause="silent",exchange="masked",kind="object"} 1.0',
+        'shoal_dropouts_total{cause="error",exchange="keys",kind="object"} 1.0',
         'shoal_prior_version{kind="object"} 1.0',
         'shoal_epsilon_together{kind="object"} +Inf',
         "shoal_rounds_open 0.0",
     ):
         assert line in found.text, found.text
+    assert "ann" not in found.text
 
 
 def test_the_page_logs_nothing_about_who_asks(operator, caplog):
