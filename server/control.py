@@ -20,6 +20,7 @@ from flwr.proto.control_pb2 import (
     RegisterNodeRequest,
     StartRunRequest,
     StopRunRequest,
+    StreamLogsRequest,
     UnregisterNodeRequest,
 )
 from flwr.supercore.control.control_http_client import ControlHttpClient
@@ -99,6 +100,11 @@ class Control:
         found = self._client.ListRuns(ListRunsRequest(limit=20)).run_dict.values()
         runs = [Run(one.run_id, one.status.status, one.status.sub_status, one.pending_at) for one in found]
         return sorted(runs, key=lambda run: run.began, reverse=True)
+
+    def said(self, number: int) -> str:
+        """Give what the server app of a run that is over wrote."""
+        parts = self._client.StreamLogs(StreamLogsRequest(run_id=number, after_timestamp=0.0))
+        return "".join(part.log_output for part in parts)
 
     def stop(self, number: int) -> None:
         """End a run."""

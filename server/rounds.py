@@ -68,6 +68,10 @@ REST: Final = 4.0
 who learn. 40 virtual people and two kinds take some 0.6 s of a core for each look."""
 LONGEST_REST_SECONDS: Final = 15.0
 
+MOST_ASKED: Final = 256
+"""In one look: a question and its answer are eight requests or more, and a SuperLink answers some 65 a second. Of a
+thousand connected devices most have nothing to give; to ask all again and again would leave no room for rounds."""
+
 _LOG: Final = events("flwr.shoal")
 """Below Flower's own logger, so that it is seen wherever Flower's is: in a terminal, in `flwr run --stream`."""
 
@@ -86,6 +90,8 @@ class Standing:
     """Not before this another is called: after one that failed, whoever failed needs a moment."""
     ready: set[int] = field(default_factory=set)
     """Nodes that said yes since then."""
+    asked: dict[int, float] = field(default_factory=dict)
+    """When each node was last asked whether it is ready; seconds of the clock."""
     told: set[int] = field(default_factory=set)
     """Nodes that answered to the latest prior, whether they took it or not."""
 
@@ -166,7 +172,10 @@ class Rounds:
         standing, nodes = self._standing[kind], set(self._grid.get_node_ids())
         standing.ready &= nodes
         self.announce(kind, nodes)
-        standing.ready |= self._ask(kind, nodes - standing.ready)
+        standing.asked = {node: at for node, at in standing.asked.items() if node in nodes}
+        longest = sorted(nodes - standing.ready, key=lambda node: standing.asked.get(node, -math.inf))[:MOST_ASKED]
+        standing.asked |= dict.fromkeys(longest, self._clock.now())
+        standing.ready |= self._ask(kind, longest)
         out = self._left_out(self._wall())
         standing.ready -= {node for node, identity in self._barred.items() if identity in out}
         needed = self._settings.minimum_people if self._is_over(kind) else self._settings.wave(kind)

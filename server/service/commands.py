@@ -19,6 +19,7 @@ from server.keys import public_pem, signing_key
 from server.service import systemd
 from server.service.runs import await_run, start_run
 from server.service.standing import as_tables, standing
+from server.service.supervisor import RUNS_LOG
 from server.service.supervisor import serve as serve_parts
 from server.state import Beginning, prepare
 
@@ -96,7 +97,7 @@ def run_round(
     outcome = await_run(config, number).outcome if wait else "begun"
     typer.echo(json.dumps({"run": number, "outcome": outcome}) if machine else f"run {number}: {outcome}")
     if outcome not in {"completed", "begun"}:
-        raise ConfigError(f"run {number} {outcome}: {config.state / 'log' / 'superexec.log'} says why")
+        raise ConfigError(f"run {number} {outcome}: {config.state / 'log' / RUNS_LOG} says why")
 
 
 @app.command()

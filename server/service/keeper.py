@@ -55,8 +55,7 @@ class Keeper:
         """Start it, as the leader of a group of processes of its own, which ends with this process."""
         self._logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._logs / f"{self.part.name}.log"
-        if path.exists() and path.stat().st_size > LOG_BYTES:
-            path.replace(path.with_suffix(".log.1"))
+        set_aside(path)
         with path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - ours
                 self.part.command,
@@ -112,6 +111,12 @@ class Keeper:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+
+def set_aside(log: Path) -> None:
+    """Rename a log that grew too large, in the place of the one that was set aside before."""
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_suffix(".log.1"))
 
 
 def _end_with_parent() -> None:

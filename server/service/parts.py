@@ -53,7 +53,6 @@ def parts_of(config: Config) -> list[Part]:
     link = f"{LOOPBACK}:{inside.superlink}"
     secret = ("--superexec-auth-secret-file", str(config.state / SECRET))
     authority = str(pair.authority)
-    # Routine requests are not logged at this level: there are dozens a second.
     surroundings = environment(home)
     superlink = (
         *(program("flower-superlink"), "--host", LOOPBACK, "--port", str(inside.superlink)),
@@ -65,7 +64,13 @@ def parts_of(config: Config) -> list[Part]:
     )
     proxy = (proxy_program(), "-p", str(config.state / "proxy"), "-e", "stderr", "-c", str(write_proxy(config)))
     found = [
-        Part(name="superlink", command=superlink, port=inside.superlink, environment=surroundings),
+        # Otherwise each answer of a device would be a line, with its number.
+        Part(
+            name="superlink",
+            command=superlink,
+            port=inside.superlink,
+            environment={**surroundings, "FLWR_LOG_LEVEL": "WARNING"},
+        ),
         Part(name="superexec", command=superexec, port=None, environment=surroundings),
         _asgi("enrolment", "server.door:create", inside.enrolment, config),
     ]

@@ -19,7 +19,7 @@ from server.control import control
 from server.log import events
 from server.roster import Roster
 from server.serve import HASH_FILE
-from server.service.keeper import Keeper
+from server.service.keeper import Keeper, set_aside
 from server.service.parts import ORDER, parts_of
 from server.service.runs import BUNDLE, start_run
 from server.service.schedule import is_due
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from server.config import Config
+    from server.control import Control, Run
 
 START_SECONDS: Final = 120.0
 """For a part to come up: 5 s on an idle machine."""
@@ -40,6 +41,8 @@ SCHEDULE_SECONDS: Final = 5.0
 PARTS_FILE: Final = "parts.json"
 """In the state folder while all are up; `parts-NAMES.json` for those of a `serve --only`."""
 LOCK_FILE: Final = "serve.lock"
+RUNS_LOG: Final = "runs.log"
+"""Among the parts' logs: what the server apps of runs said."""
 _LOG: Final = events("shoal.service")
 
 
@@ -65,6 +68,8 @@ class Supervisor:
         parts = [part for part in parts_of(config) if not only or part.name in only]
         self._keepers = [Keeper(part, config.state / "log") for part in parts]
         self._looked = self._reconciled = -float("inf")
+        self._over: set[int] | None = None
+        """Runs whose end was noticed; None before the first look."""
         self._shown = ""
 
     def run(self, stopped: Callable[[], bool]) -> None:
@@ -116,11 +121,23 @@ class Supervisor:
                     reconcile(self._config, roster)
                 self._reconciled = now
             with control(self._config) as link:
-                due = is_due(datetime.now(UTC), self._config.schedule.hours, link.runs())
-            if due:
+                runs = link.runs()
+                self._keep_what_they_said(link, runs)
+            if is_due(datetime.now(UTC), self._config.schedule.hours, runs):
                 _LOG.info("a run has begun", run=start_run(self._config))
         except ConfigError as error:
             _LOG.warning("no run", why=str(error))  # the SuperLink is just being started again
+
+    def _keep_what_they_said(self, link: Control, runs: list[Run]) -> None:
+        """Add the log of each run that came to its end to log/runs.log; the SuperLink alone has it otherwise."""
+        over = {run.number: run.outcome for run in runs if not run.active}
+        if self._over is not None:
+            path = self._config.state / "log" / RUNS_LOG
+            set_aside(path)
+            for number in over.keys() - self._over:
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(f"== run {number}: {over[number]}\n{link.said(number)}\n")
+        self._over = over.keys() | (self._over or set())
 
     def _show(self) -> None:
         """Write down which parts run, for `shoal-server status`."""

@@ -38,6 +38,7 @@ from server.config import read_config
 from server.registry import Registry
 from server.roster import Roster
 from server.service.proxy import FLEET, find_proxy
+from server.service.supervisor import RUNS_LOG
 from server.state import inner
 from simulations.harbour import Harbour, surroundings
 from simulations.village import BACKBONE, public_basis, teach
@@ -260,6 +261,7 @@ def test_joined_devices_hold_a_round_and_go_on_after_each_part_was_killed(tmp_pa
         running.enter_context(running_nodes(tmp_path, people))
         assert harbour.command("run-round")["outcome"] == "completed", harbour.said
         assert [found.people for found in sums(harbour)] == [COUNT]
+        harbour.wait(lambda: f'"people": {COUNT}' in runs_log(harbour), "what the run said is kept")
         for name in ("superlink", "superexec", "enrolment", "proxy"):
             os.kill(harbour.part(name), signal.SIGKILL)
         harbour.wait(lambda: all_back(harbour), "all parts run again", 60)
@@ -320,6 +322,11 @@ def test_a_backup_restores_the_federation_and_its_devices_go_on(tmp_path):
             joined(read_membership(tmp_path / "lost"), app, node_config={}),
         ):
             pass
+
+
+def runs_log(harbour):
+    path = harbour.state / "log" / RUNS_LOG
+    return path.read_text() if path.exists() else ""
 
 
 def latest_run(harbour):

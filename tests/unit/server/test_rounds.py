@@ -68,6 +68,17 @@ def test_nobody_hears_the_same_prior_twice(settings, registry):
     assert [action for action, _ in idle.heard] == ["query.prior", "query.ready", "query.ready"]
 
 
+def test_of_many_idle_devices_those_are_asked_that_were_not_asked_for_longest(settings, registry, monkeypatch):
+    monkeypatch.setattr("server.rounds.MOST_ASKED", 4)
+    people, time = [Device(np.zeros(DIMENSIONS), awake=False) for _ in range(10)], FakeTime()
+    run = rounds(people, settings, registry, time)
+    for asked in (4, 8, 10, 10, 10):
+        run.look("object")
+        time.clock.sleep(1.0)
+        assert sum(bool(person.heard) for person in people) == asked
+    assert sum(len(person.heard) for person in people) == 5 * 4
+
+
 def test_the_second_round_builds_on_the_first(settings, registry):
     first, second = crowd(3), crowd(4, seed=2)
     rounds(first, settings, registry).run()
