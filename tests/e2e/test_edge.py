@@ -37,6 +37,7 @@ from common.invitation import Invitation, fingerprint, write_code
 from server.config import read_config
 from server.registry import Registry
 from server.roster import Roster
+from server.service.parts import ORDER
 from server.service.proxy import FLEET, find_proxy
 from server.service.supervisor import RUNS_LOG
 from server.state import inner
@@ -262,7 +263,7 @@ def test_joined_devices_hold_a_round_and_go_on_after_each_part_was_killed(tmp_pa
         assert harbour.command("run-round")["outcome"] == "completed", harbour.said
         assert [found.people for found in sums(harbour)] == [COUNT]
         harbour.wait(lambda: f'"people": {COUNT}' in runs_log(harbour), "what the run said is kept")
-        for name in ("superlink", "superexec", "enrolment", "proxy"):
+        for name in ORDER:
             os.kill(harbour.part(name), signal.SIGKILL)
         harbour.wait(lambda: all_back(harbour), "all parts run again", 60)
         assert harbour.command("run-round")["outcome"] == "completed", harbour.said
