@@ -35,11 +35,11 @@ def database_url(request, tmp_path):
         return f"sqlite:///{tmp_path / 'registry.db'}"
     url = sa.make_url(request.getfixturevalue("postgres_url"))
     name = f"test_{uuid.uuid4().hex}"
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE SCHEMA {name}"))  # a database of its own would be copied and synchronised
     engine.dispose()
-    return url.set(database=name).render_as_string(hide_password=False)
+    return url.update_query_dict({"options": f"-csearch_path={name}"}).render_as_string(hide_password=False)
 
 
 @pytest.fixture
