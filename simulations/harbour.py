@@ -26,6 +26,7 @@ from server.config import FILE, Federation, Inside, read_config
 from server.keys import signing_key
 from server.service.supervisor import PARTS_FILE
 from server.state import LOOPBACK, Beginning, prepare
+from simulations.vaults import virtual_vault
 from simulations.village import BACKBONE, public_basis
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class Harbour:
         """Let people join, with codes of their own."""
         codes = self.command("enroll", "--count", len(people))
         for folder, code in zip(people, codes, strict=True):
+            virtual_vault(folder)
             join(folder, self.url, code["code"], lambda _terms, _operator: True)
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -1,18 +1,25 @@
-"""What a learning and a drawing ask of the system is what the service's unit allows, and not a file more."""
+"""What learning, drawing and the daemon ask of the system is what the service's unit allows, and not a file more."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from client.activity import read_activity
+from client.control import set_conditions, watch
+from client.settings import Watched
+from client.vault import Vault
 
 ROOT = Path(__file__).parents[2]
 ANALYZE = shutil.which("systemd-analyze")
@@ -76,7 +83,38 @@ def trace(tmp_path_factory, tiny_backbone):
         command = ["strace", "-f", "-qq", "-s", "4096", "-o", log, sys.executable, "-m", "client", *words]
         subprocess.run([str(word) for word in command], env=environment, check=True, capture_output=True, timeout=500)
         calls += re.findall(r"^\d+ +(\w+)\((.*)$", log.read_text(errors="replace"), re.MULTILINE)
-    return folder, calls
+    return folder, calls + daemon_calls(folder, environment)
+
+
+def daemon_calls(folder, environment):
+    """Have the daemon learn the same photos under strace, with its page, and end it."""
+    home, log = folder / "home", folder / "daemon.log"
+    watch(home, Watched(folder=folder / "photos", name="rex", class_word="dog"))
+    set_conditions(home, idle_minutes=0, on_power=False, hottest=0)
+    words = [
+        "strace",
+        "-f",
+        "-qq",
+        "-s",
+        "4096",
+        "-o",
+        log,
+        sys.executable,
+        "-m",
+        "client",
+        "daemon",
+        "--forwards",
+        200,
+    ]
+    with subprocess.Popen([str(word) for word in words], env=environment, stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + 500
+        while all(one.name != "rex" for one in Vault(home).listed()):
+            assert time.monotonic() < end
+            assert process.poll() is None
+            time.sleep(0.2)
+        os.kill(read_activity(home).process, signal.SIGTERM)
+        assert process.wait(100) == 0
+    return re.findall(r"^\d+ +(\w+)\((.*)$", log.read_text(errors="replace"), re.MULTILINE)
 
 
 def test_no_system_call_is_asked_for_that_the_unit_forbids(trace):
