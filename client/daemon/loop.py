@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from client.daemon.watching import Watcher
 from client.database import Database
 from client.sealing import hand_down
 from client.settings import Settings, Watched, read_settings
-from common.errors import ConfigError, PhotoError
+from common.errors import ConfigError, PhotoError, ShoalError
 
 SETTLED: Final = 3.0
 """Seconds for which a set must stay as it is before it is learned: photos are still being copied."""
@@ -71,6 +72,7 @@ class Daemon:
     _seen: dict[str, tuple[str, float]] = field(default_factory=dict)
     """When each folder's set was first seen as it is."""
     _failed: dict[str, Failed] = field(default_factory=dict)
+    _trouble: str = ""
     _told: Activity | None = None
     _written: float = 0.0
 
@@ -80,13 +82,24 @@ class Daemon:
         try:
             while not ended.is_set():
                 self.woken.clear()
-                wait = self.turn(watcher)
-                self.woken.wait(wait)
+                self.woken.wait(self._try(watcher))
         finally:
             watcher.close()
             if self._pupil is not None:
                 self._pupil.end()
                 self._finish(self._pupil)
+
+    def _try(self, watcher: Watcher) -> float:
+        """Look once; what goes wrong, a full disk or a damaged row, is told, and it looks again later."""
+        try:
+            return self.turn(watcher)
+        except (ShoalError, OSError) as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self.say(f"{error}; it is tried again every minute")
+            with contextlib.suppress(OSError):
+                self._show(Activity(doing="waiting", reason=str(error)), "idle")
+            return NEXT["idle"]
 
     def _hear(self) -> None:
         self.woken.set()

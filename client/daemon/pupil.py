@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -45,9 +45,8 @@ class Pupil:
 
     def listen(self) -> None:
         """Take what the child tells, until it ends."""
-        answers = self.process.stdout
-        for line in answers or ():
-            self._take(json.loads(line))
+        for answer in answers_of(self.process):
+            self._take(answer)
             self.wake()
         self.process.wait()
         self.wake()
@@ -141,6 +140,17 @@ def start(
     send(process.stdin, json.dumps(job) + "\n")
     threading.Thread(target=pupil.listen, name="pupil", daemon=True).start()
     return pupil
+
+
+def answers_of(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """Give what a child tells until it ends; what a library of it printed in between is none of it."""
+    for line in process.stdout or ():
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(answer, dict):
+            yield answer
 
 
 def send(asking: IO[str] | None, line: str) -> None:

@@ -20,7 +20,7 @@ from typing import Final
 
 from client.conditions import Machine, hindrances, in_words
 from client.control import is_paused
-from client.daemon.pupil import close, send
+from client.daemon.pupil import answers_of, close, send
 from client.database import Database
 from client.membership import is_member, read_membership
 from client.sealing import hand_down
@@ -146,8 +146,8 @@ class Rounds:
                     return
 
     def _listen(self, child: subprocess.Popen[str]) -> None:
-        for line in child.stdout or ():
-            said = str(json.loads(line)["says"])
+        for answer in answers_of(child):
+            said = str(answer.get("says", ""))
             if said.startswith("online"):
                 self._delay = SHORTEST
             self._say(said)

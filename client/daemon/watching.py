@@ -10,9 +10,10 @@ from typing import Final
 from watchfiles import Change, watch
 
 from client.control import PAUSED
+from client.membership import FILE as MEMBERSHIP
 from client.settings import FILE as SETTINGS
 
-CONTROL: Final = frozenset({PAUSED, SETTINGS})
+CONTROL: Final = frozenset({PAUSED, SETTINGS, MEMBERSHIP})
 """Files of the state folder that the daemon heeds; it writes others itself."""
 STEP_MS: Final = 250
 """How often the system's notices are collected: how soon a word is heard, and what waiting costs."""

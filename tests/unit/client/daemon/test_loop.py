@@ -190,6 +190,27 @@ def test_a_folder_that_is_gone_does_not_keep_others_from_being_learned(home, pho
     assert "connect its disk" in read_activity(home).problems[0]
 
 
+def test_trouble_is_told_once_and_outlived(home, daemon, started, monkeypatch):
+    """As when the disk is full for a while."""
+    said, ended, turns = [], threading.Event(), []
+
+    def turn(_watcher):
+        turns.append(1)
+        if len(turns) == 4:
+            ended.set()
+            return 0.0
+        raise OSError(28, "No space left on device")
+
+    daemon.say = said.append
+    monkeypatch.setattr(type(daemon), "turn", lambda _, watcher: turn(watcher))
+    monkeypatch.setitem(loop.NEXT, "idle", 0.01)
+    daemon.run(ended)
+    assert len(turns) == 4
+    assert len(said) == 1
+    assert "No space left on device" in said[0]
+    assert "No space left on device" in read_activity(home).reason
+
+
 def test_the_end_pauses_what_is_under_way(daemon, turn, started):
     pupil = begin(turn, started)
     ended = threading.Event()

@@ -18,6 +18,8 @@ SOON = 30.0
 OBEDIENT = """
 import json, sys
 job = json.loads(sys.stdin.readline())
+print("a library's own words")
+print("[1]")
 print(json.dumps({"says": "skipped a.jpg: empty"}))
 print(json.dumps({"forwards": 3, "total": 30, "loss": 0.5}))
 print(json.dumps({"forwards": 9, "total": 30, "loss": 0.4}), flush=True)
