@@ -141,9 +141,11 @@ def test_forget_leaves_nothing_that_was_made_of_the_photos(tmp_path):
 
 def test_what_was_only_begun_can_be_forgotten(tmp_path):
     begun(tmp_path)
+    note_tried(tmp_path, "rex", Tried(digest="ab", problem="no usable photo"))
     check_known(tmp_path, "rex")
     forget(tmp_path, "rex")
     assert not is_begun(tmp_path, "rex")
+    assert last_tried(tmp_path, "rex") is None
 
 
 def test_what_cannot_be_recalled_is_said():
