@@ -69,6 +69,7 @@ def trace(tmp_path_factory, tiny_backbone):
     environment = {
         **os.environ,
         "SHOAL_HOME": str(folder / "home"),
+        "SHOAL_KEY_FILE": str(folder / "home" / "vault.key"),  # a test's; a person's is elsewhere, and read only
         "SHOAL_MODEL": str(tiny_backbone),
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
