@@ -161,6 +161,14 @@ def test_a_white_mask_changes_nothing(engine, latents):
     torch.testing.assert_close(ours, engine.losses(candidates, batch_of(engine, latents), "object"))
 
 
+def test_a_mask_of_any_size_weighs_as_much(latents):
+    masks = torch.zeros(3, 16, 16)
+    masks[0, :4, :4], masks[1], masks[2, 3, 3] = 1, 0.5, 1
+    weights = latents.masked(masks).weights
+    torch.testing.assert_close(weights.mean(dim=(1, 2, 3)), torch.ones(3))
+    assert (weights[0, 0, 2:, 2:] == 0).all()
+
+
 def test_captions_are_what_is_said(engine, latents):
     said = latents.captioned(["a photo of a {}"] * 3)
     other = latents.captioned(["a {}", "red {} in a style", "the {}"])
