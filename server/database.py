@@ -89,10 +89,11 @@ def _is_lost(error: sa.exc.DBAPIError) -> bool:
 
 
 def _durable(connection: Any, _record: Any) -> None:  # noqa: ANN401 - the driver's own, untyped connection
-    """Make SQLite keep what it confirmed through a power cut, and let readers in while it writes."""
+    """Make SQLite keep what it confirmed through a power cut, let readers in, and wipe what it deletes."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA busy_timeout=10000")
+    connection.execute("PRAGMA secure_delete=ON")  # a round's replies, once it is over
 
 
 def _upgrade(connection: sa.Connection) -> None:

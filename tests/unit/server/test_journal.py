@@ -207,3 +207,19 @@ def test_an_answer_that_is_an_error_is_not_written_down(settings, registry):
     people = [*crowd(4), Failing()]
     start(people, settings, registry, FakeTime()).run()
     assert [(entry.state, entry.people) for entry in registry.rounds()] == [("done", 4)]
+
+
+def test_of_a_round_that_is_over_no_reply_is_left_in_the_file(settings, monkeypatch):
+    kept, plain = [], Journal.keep
+
+    def keep(self, action, answers):
+        kept.extend(fields["reply"] for fields in answers.values())
+        plain(self, action, answers)
+
+    monkeypatch.setattr(Journal, "keep", keep)
+    with Registry(settings.registry_url) as registry:
+        start(crowd(5), settings, registry, FakeTime()).run()
+        assert registry.rounds()[0].state == "done"
+    files = b"".join(path.read_bytes() for path in settings.state_folder.glob("registry.sqlite*"))
+    assert len(kept) == 25
+    assert [reply for reply in kept if reply[-48:] in files] == []
