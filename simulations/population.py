@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from common.errors import ConfigError
@@ -28,6 +28,16 @@ class Person:
     class_word: str
     pictures: tuple[str, ...]
     """Members of the archive."""
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """What the person says of each picture of a style, ``{}`` for the style: no subject is to be guessed.
+
+        An object's pictures go without: they show nothing else.
+        """
+        if self.kind == "object":
+            return ()
+        return tuple(f"{PurePosixPath(member).stem}, {{}} style" for member in self.pictures)
 
 
 def _subjects(members: list[str]) -> dict[tuple[str, str], list[str]]:

@@ -86,7 +86,8 @@ def _latents(engine: TorchEngine, job: Job, person: Person) -> Latents:
     photos, refused = load_photos(job.people / str(person.number) / "photos", engine.pixel_size)
     if refused:
         raise ValueError(f"the pictures of person {person.number} could not be read: {refused}")
-    return engine.encode(stack(photos))
+    latents = engine.encode(stack(photos))
+    return latents.captioned(person.captions) if person.captions else latents
 
 
 def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:

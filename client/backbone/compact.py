@@ -18,8 +18,9 @@ from torch import Tensor
 from client.backbone.allocation import tight_memory
 from client.backbone.differences import Rows, carry_differences
 from client.backbone.encoding import encode_photos
-from client.backbone.engine import fingerprint
+from client.backbone.engine import drawn, fingerprint
 from client.backbone.latents import Batch, Latents
+from client.backbone.lexicon import read_lexicon
 from client.backbone.prompts import sayings
 from client.backbone.resting import load_int8, load_whole
 from client.backbone.slices import Slices
@@ -75,6 +76,7 @@ class CompactEngine:
         self.pixel_size = side * 2 ** (len(config["block_out_channels"]) - 1)
         said = sayings(folder)
         self.timesteps, self._templates = said.timesteps, said.templates
+        self.lexicon = read_lexicon(folder, self.fingerprint)
 
     def _load(self, part: str, cache: Path) -> Any:  # noqa: ANN401 - diffusers and transformers have no types
         if self.form.weights == "int8":
@@ -120,8 +122,35 @@ class CompactEngine:
         with tight_memory():
             return self._slices.losses(self._scored, candidates, batch, kind)
 
+    @torch.inference_mode()
+    def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return what each candidate's predictions miss, shape (candidates, draws, entries), cut as `losses` are."""
+        with tight_memory():
+            return self._slices.scored(self._missed, candidates, batch, kind)
+
+    def drawn(self, residuals: Tensor, timestep: int) -> Tensor:
+        """Return the latents that predictions stand for, given their residuals on latents of zeros."""
+        return drawn(self._schedule, residuals, timestep)
+
+    def _missed(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return residuals of shape (candidates, draws, entries) from one U-Net call."""
+        output, target = self._predicted(candidates, batch, kind)
+        missed = output - target
+        if self.form.differences:
+            missed[1:] = missed[0] + output[1:]
+        if batch.weights is not None:
+            missed = missed * batch.weights.to(self.device).sqrt()
+        return missed.flatten(2).cpu()
+
     def _scored(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return losses of shape (candidates, draws) from one U-Net call."""
+        output, target = self._predicted(candidates, batch, kind)
+        weights = None if batch.weights is None else batch.weights.to(self.device)
+        losses: Tensor = self._errors(output, target, weights).cpu()
+        return losses
+
+    def _predicted(self, candidates: Tensor, batch: Batch, kind: str) -> tuple[Tensor, Tensor]:
+        """Return predictions, shape (candidates, draws, channels, height, width), and their targets."""
         latents, noise, steps = (x.to(self.device) for x in (batch.latents, batch.noise, batch.timesteps))
         noisy = self._schedule.add_noise(latents, noise, steps)
         target = noise
@@ -132,10 +161,15 @@ class CompactEngine:
         shown = noisy.repeat(count, 1, 1, 1).to(self.form.arithmetic)
         if self.form.differences:
             shown[len(batch) :] = 0
+<<<<<<< HEAD
         output = self._unet(shown, steps.repeat(count), return_dict=False, **said)[0]
         weights = None if batch.weights is None else batch.weights.to(self.device)
         losses: Tensor = self._errors(output.float().unflatten(0, (count, -1)), target, weights).cpu()
         return losses
+=======
+        output = self._unet(shown, steps.repeat(count), states, return_dict=False)[0]
+        return output.float().unflatten(0, (count, -1)), target
+>>>>>>> 09256f8 (A search of twenty times fewer forwards: a start that the backbone's own words give, Gauss-Newton steps from differences of predictions, axes where predictions answer)
 
     def _errors(self, output: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
         """Return mean squared errors, shape (candidates, draws); a difference of squares is not left to rounding."""

@@ -10,11 +10,11 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from client.backbone.encoding import encode_photos
 from client.backbone.latents import Batch, Latents
+from client.backbone.lexicon import Lexicon, read_lexicon
 from client.backbone.prompts import sayings, token_ids, word_vector
 from client.backbone.quantization import frozen
 from common.errors import BackboneError
@@ -39,6 +39,8 @@ class Engine(Protocol):
 
     timesteps: tuple[int, int]
     """[T_L, T_U): the timesteps at which text steers this backbone."""
+    lexicon: Lexicon | None
+    """What its own words draw, where its folder tells."""
 
     def anchor(self, word: str) -> Tensor:
         """Return a word's embedding for each vector, shape (vectors * d,): its tokens' mean; zeros for no word."""
@@ -61,6 +63,17 @@ class Engine(Protocol):
 
         ``candidates`` has shape (candidates, vectors * d).
         """
+        ...
+
+    def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return what predictions miss, shape (candidates, draws, entries): their mean square is the loss.
+
+        An entry is a number of the prediction less its target, times the root of its weight.
+        """
+        ...
+
+    def drawn(self, residuals: Tensor, timestep: int) -> Tensor:
+        """Return the latents that predictions stand for, given their residuals on latents of zeros."""
         ...
 
 
@@ -105,6 +118,7 @@ class TorchEngine:
         self.latent_shape = (int(self._unet.config.in_channels), side, side)
         self.pixel_size = side * self._factor
         self.fingerprint = fingerprint(folder)
+        self.lexicon = read_lexicon(folder, self.fingerprint)
 
     def _load(self, *, int8: bool) -> None:
         options = {"torch_dtype": torch.float32, "use_safetensors": True}
@@ -149,9 +163,23 @@ class TorchEngine:
         at_once = max(1, ROWS_AT_ONCE // len(batch))
         return torch.cat([self.losses_with_graph(part, batch, kind) for part in candidates.split(at_once)])
 
+    @torch.inference_mode()
+    def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return what each candidate's predictions miss, shape (candidates, draws, entries), in slices as `losses`."""
+        at_once = max(1, ROWS_AT_ONCE // len(batch))
+        return torch.cat([self._missed(part, batch, kind).cpu() for part in candidates.split(at_once)])
+
+    def drawn(self, residuals: Tensor, timestep: int) -> Tensor:
+        """Return the latents that predictions stand for, given their residuals on latents of zeros."""
+        return drawn(self._schedule, residuals, timestep)
+
     def losses_with_graph(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Score without slices and outside inference mode, so that the benchmarks' yardstick can differentiate."""
-        count, draws = len(candidates), len(batch)
+        return self._missed(candidates, batch, kind).square().mean(dim=(1, 2)).cpu()
+
+    def _missed(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return residuals, shape (candidates, draws, entries), from one U-Net call."""
+        count = len(candidates)
         states = self._states(candidates, batch, kind)
         latents, noise, steps = (x.to(self.device) for x in (batch.latents, batch.noise, batch.timesteps))
         noisy = self._schedule.add_noise(latents, noise, steps)
@@ -159,10 +187,10 @@ class TorchEngine:
         if self._schedule.config.prediction_type == "v_prediction":
             target = self._schedule.get_velocity(latents, noise, steps)
         output = self._unet(noisy.repeat(count, 1, 1, 1), steps.repeat(count), states, return_dict=False)[0]
-        errors = functional.mse_loss(output, target.repeat(count, 1, 1, 1), reduction="none")
+        missed: Tensor = (output - target.repeat(count, 1, 1, 1)).unflatten(0, (count, -1))
         if batch.weights is not None:
-            errors = errors * batch.weights.to(self.device).repeat(count, 1, 1, 1)
-        return errors.mean(dim=(1, 2, 3)).view(count, draws).mean(dim=1).cpu()
+            missed = missed * batch.weights.to(self.device).sqrt()
+        return missed.flatten(2)
 
     def _states(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return text states of shape (candidates * draws, length, width): each prompt once per candidate."""
@@ -176,6 +204,18 @@ class TorchEngine:
         states: Tensor = self._text(rows).last_hidden_state
         self._table.candidates = self._table.candidates[:0]
         return states.view(len(candidates), len(used), *states.shape[1:])[:, places].flatten(0, 1)
+
+
+def drawn(schedule: DDPMScheduler, residuals: Tensor, timestep: int) -> Tensor:
+    """Return the latents x̂₀ that predictions stand for, given their residuals on latents of zeros.
+
+    There x_t = σ ε. A predicted v = α ε + r gives x̂₀ = α x_t − σ v = −σ r (Salimans & Ho, arXiv:2202.00512,
+    Appendix D); a predicted noise ε + r gives x̂₀ = (x_t − σ (ε + r)) / α = −σ r / α.
+    """
+    signal = float(schedule.alphas_cumprod[timestep])
+    alpha, sigma = signal**0.5, (1 - signal) ** 0.5
+    factor: float = -sigma if schedule.config.prediction_type == "v_prediction" else -sigma / alpha
+    return residuals * factor
 
 
 def fingerprint(folder: Path) -> str:

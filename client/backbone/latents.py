@@ -99,23 +99,24 @@ def draw_batch(
     *,
     stratified: bool = False,
     antithetic: bool = False,
+    turn: int = 0,
 ) -> Batch:
     """Draw photos, posterior samples, noise and timesteps.
 
     Timesteps are uniform in [T_L, T_U) (Partial Uniform Timestep Sampling, ZOODiP, arXiv:2503.14868, section 4.3).
-    With ``stratified`` they cover the range evenly and photos take turns, which lowers the variance of a
-    validation set of few draws. With ``antithetic`` the second half of an even number of draws repeats the first
-    with the noise reversed, so that whatever is odd in the noise cancels in the mean.
+    With ``stratified`` they cover the range evenly and photos take turns, which lowers the variance of a validation set
+    of few draws; the first photo is the one whose ``turn`` it is. With ``antithetic`` the second half of an even number
+    of draws repeats the first with the noise reversed, so that whatever is odd in the noise cancels in the mean.
     """
     if antithetic:
         if draws % 2:
             raise ValueError(f"antithetic draws come in pairs, got {draws}: ask for an even number")
-        half = draw_batch(latents, draws // 2, timesteps, templates, generator, stratified=stratified)
+        half = draw_batch(latents, draws // 2, timesteps, templates, generator, stratified=stratified, turn=turn)
         return _reversed(half)
     low, high = timesteps
     shape = (draws, *latents.mean.shape[1:])
     if stratified:
-        rows = torch.arange(draws) % len(latents.mean)
+        rows = (turn + torch.arange(draws)) % len(latents.mean)
         places = (torch.randperm(draws, generator=generator) + torch.rand(draws, generator=generator)) / draws
         steps = (low + places * (high - low)).long().clamp(max=high - 1)
     else:

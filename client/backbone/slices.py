@@ -16,7 +16,7 @@ LATENT_PIXELS = 3 * 64 * 64
 perturbations) at 64 x 64, 48 rows at 16 x 16. A validation of 16 draws would otherwise set the peak of the memory."""
 
 Score = Callable[[Tensor, Batch, str], Tensor]
-"""Maps candidates and a batch to losses of shape (candidates, draws)."""
+"""Maps candidates and a batch to scores of shape (candidates, draws, ...)."""
 
 
 @dataclass(slots=True)
@@ -26,14 +26,18 @@ class Slices:
     pixels: int = LATENT_PIXELS
 
     def losses(self, score: Score, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
-        """Return each candidate's mean over the draws, shape (candidates,).
+        """Return each candidate's mean over the draws, shape (candidates,); raises what `scored` raises."""
+        return self.scored(score, candidates, batch, kind).mean(dim=1)
+
+    def scored(self, score: Score, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return each candidate's scores on each draw, shape (candidates, draws, ...).
 
         Raises:
             BackboneError: not even one candidate on one draw fits.
         """
         while True:
             try:
-                return self._cut(score, candidates, batch, kind).mean(dim=1)
+                return self._cut(score, candidates, batch, kind)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise

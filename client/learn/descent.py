@@ -1,4 +1,4 @@
-"""One forward-only descent: Adam on forward differences in shaped coordinates."""
+"""One forward-only descent: Gauss-Newton steps along the axes of a shape."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from torch import Tensor
 
 from client.backbone.engine import Engine
 from client.backbone.latents import Latents, draw_batch
-from client.learn.estimator import forward_difference
+from client.backbone.lexicon import noisiest
+from client.learn.evidence import Evidence
 from client.learn.settings import Settings
-from client.learn.subspace import Shape, low_variance_directions, without
+from client.learn.subspace import LEADING, Shape
 
-AVERAGED = 0.95
-"""Decay of the iterates' running mean (Polyak & Juditsky 1992), which is what gets scored and kept."""
-
-SLOWER = 0.7
-"""Factor on the pace when a search goes back to its best token."""
+TURNED_EVERY = 4
+"""Steps after which a shape that could not hold all axes turns to others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,102 +30,71 @@ class Task:
 
 @dataclass(slots=True, kw_only=True)
 class Descent:
-    """A place in shaped coordinates with Adam's moments and the places it came through.
-
-    Coordinates and what they mean are the `Shape`'s: with a prior, directions are drawn from its covariance.
-    """
+    """A place in a shape's coordinates and the evidence that led there."""
 
     shape: Shape
-    place: Tensor
-    mean: Tensor = field(init=False)
-    first: Tensor = field(init=False)
-    second: Tensor = field(init=False)
-    history: Tensor = field(init=False)
-    removed: Tensor = field(init=False)
+    place: Tensor = field(init=False)
+    evidence: Evidence = field(init=False)
     count: int = 0
-    fresh: int = 0
-    """Steps since momentum last began from zero."""
-    pace: float = 1.0
-    """Factor on the settings' rate."""
+    """Steps taken: whose photo's turn it is."""
 
     def __post_init__(self) -> None:
-        """Begin with moments of zero and an empty history."""
-        self.mean = self.place.clone()
-        self.first, self.second = torch.zeros_like(self.place), torch.zeros_like(self.place)
-        self.history = self.removed = self.place.new_zeros(0, len(self.place))
+        """Begin at the shape's origin, without evidence."""
+        self.place = torch.zeros(self.shape.size)
+        self.evidence = Evidence(axes=self.shape.size)
 
     @property
     def token(self) -> Tensor:
-        """The token, shape (d,), of the running mean of places."""
-        return self.shape.token(self.mean)
+        """The token, shape (vectors * d,)."""
+        return self.shape.token(self.place)
 
-    def step(self, task: Task, generator: torch.Generator, progress: float) -> float:
-        """Take one step in place; return the mean loss of its candidates.
+    @property
+    def forwards(self) -> int:
+        """Forward passes of one step: the place itself and one along each axis."""
+        return self.shape.size + 1
 
-        ``progress`` in [0, 1] is the share of the budget spent: the rate falls linearly to a tenth.
-        """
-        settings = task.settings
-        templates = task.engine.templates(task.kind)
-        batch = draw_batch(
-            task.latents,
-            settings.draws,
-            task.engine.timesteps,
-            templates,
-            generator,
-            antithetic=settings.draws % 2 == 0,
-        )
-        directions = torch.randn(settings.directions, len(self.place), generator=generator)
+    def step(self, task: Task, generator: torch.Generator) -> float:
+        """Look at one photo at one of the noisiest timesteps, and go where all evidence points; return the loss."""
+        engine = task.engine
+        if len(self.shape.rest) and self.count and self.count % TURNED_EVERY == 0:
+            self._turn(generator)
+        steps, templates = noisiest(engine.timesteps), engine.templates(task.kind)
+        batch = draw_batch(task.latents, 1, steps, templates, generator, stratified=True, turn=self.count)
 
-        def losses(places: Tensor) -> Tensor:
-            return task.engine.losses(self.shape.token(places), batch, task.kind)
+        def residuals(places: Tensor) -> Tensor:
+            return engine.residuals(self.shape.token(places), batch, task.kind)[:, 0]
 
-        gradient, loss = forward_difference(losses, self.place, directions, settings.step)
-        self._descend(without(gradient, self.removed), self.pace * settings.rate * (1 - 0.9 * progress))
-        if settings.history:
-            self._remember(settings)
+        loss = self.evidence.look(residuals, self.place, task.settings.step)
+        self.place = self.evidence.best(self.place)
+        self.count += 1
         return loss
 
-    def _descend(self, gradient: Tensor, rate: float) -> None:
-        """Adam (Kingma & Ba 2015) with one second moment for all axes: the shape has set their proportions."""
-        self.count += 1
-        self.fresh += 1
-        self.first = 0.9 * self.first + 0.1 * gradient
-        self.second = 0.999 * self.second + 0.001 * gradient.square().mean()
-        first = self.first / (1 - 0.9**self.fresh)
-        second = self.second / (1 - 0.999**self.count)
-        self.place = self.place - rate * first / (second.sqrt() + 1e-12)
-        self.mean = AVERAGED * self.mean + (1 - AVERAGED) * self.place
-
-    def _remember(self, settings: Settings) -> None:
-        """Keep the last τ places; every τ steps find out which directions were noise (Subspace Gradient)."""
-        self.history = torch.cat([self.history, self.place[None]])[-settings.history :]
-        if self.count % settings.history == 0:
-            self.removed = low_variance_directions(self.history, settings.noise_share, standardize=False)
-
-    def go_back(self, token: Tensor) -> None:
-        """Return to a token that was better and go on from there more slowly, without momentum."""
-        self.place = self.shape.place(token)
-        self.mean = self.place.clone()
-        self.first = torch.zeros_like(self.place)
-        self.fresh = 0
-        self.pace *= SLOWER
+    def _turn(self, generator: torch.Generator) -> None:
+        """Bring in other axes; of the evidence what is about the leading ones stays."""
+        later = torch.arange(self.shape.size) % len(self.shape.axes) >= LEADING
+        self.evidence.forget(later, self.place)
+        self.shape, self.place = self.shape.turned(self.place, generator)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all state that a step needs or changes."""
-        names = ("place", "mean", "first", "second", "history", "removed")
-        return {"origin": self.shape.origin, "axes": self.shape.axes} | {n: getattr(self, n) for n in names}
+        return {
+            "origin": self.shape.origin,
+            "axes": self.shape.axes,
+            "rest": self.shape.rest,
+            "place": self.place,
+            "information": self.evidence.information,
+            "pull": self.evidence.pull,
+        }
 
     def numbers(self) -> list[float]:
         """Return the rest of the state."""
-        return [self.count, self.fresh, self.pace]
+        return [self.count, self.evidence.weight]
 
     @classmethod
     def restored(cls, tensors: dict[str, Tensor], numbers: list[float]) -> Descent:
-        """Rebuild a descent from `tensors` and `numbers`."""
-        shape = Shape(origin=tensors["origin"], axes=tensors["axes"])
-        descent = cls(shape=shape, place=tensors["place"])
-        for name in ("mean", "first", "second", "history", "removed"):
-            setattr(descent, name, tensors[name])
-        count, fresh, descent.pace = numbers
-        descent.count, descent.fresh = int(count), int(fresh)
-        return descent
+        """Return a descent as it was when `tensors` and `numbers` were taken."""
+        shape = Shape(origin=tensors["origin"], axes=tensors["axes"], rest=tensors["rest"])
+        found = cls(shape=shape, count=int(numbers[0]))
+        found.place, found.evidence.weight = tensors["place"], float(numbers[1])
+        found.evidence.information, found.evidence.pull = tensors["information"], tensors["pull"]
+        return found

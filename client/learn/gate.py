@@ -1,8 +1,9 @@
-"""Whether, and where, a prior helps: decided on the person's own photos, at a bounded price.
+"""Where a search begins: decided on the person's own photos, at a bounded price.
 
-The device scores the anchor and each cohort's mean on common draws (cohort by evidence). The best cohort's shape,
-from the better of the two starts, and the search without a prior then race for a few steps, and the one ahead goes
-on. What loses has cost at most ``settings.overhead`` of the budget (no regret). Which one won stays on the device.
+The device scores the class word, the start that the lexicon gives, and each cohort's mean on a few common draws
+(cohort by evidence). Where a cohort's mean is best, the search starts there and takes its shape; elsewhere it goes on
+as without a prior, and what was asked in vain has cost at most ``settings.overhead`` of the budget (no regret). Which
+one was chosen stays on the device.
 """
 
 from __future__ import annotations
@@ -12,68 +13,67 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from client.backbone.latents import Batch
+from client.backbone.latents import Batch, draw_batch
+from client.backbone.lexicon import noisiest
 from client.learn.descent import Descent, Task
-from client.learn.subspace import cohort_shape, shaped, vocabulary_covariance
+from client.learn.subspace import cohort_covariance, cohort_mean, shaped, vocabulary_covariance
 from common.prior import Prior
+
+DRAWS = 4
+"""Draws that a start is scored on; photos take turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Where a search begins: its descent, its name, its loss there, and what finding out cost."""
+    """Where a search begins, and what finding out cost."""
 
     descent: Descent
     name: str
-    anchor_loss: float
+    """``anchor``, ``words`` or ``cohort 0``, ...; stays on the device."""
+    anchor: Tensor
+    """What displacements are counted from, whatever the search began with, shape (vectors * d,): what the lexicon gives
+    for the photos, or the class word where it gives nothing."""
     forwards: int
     overhead: int = 0
-    """Forwards of these that the search got nothing out of: `settings.overhead` bounds them."""
+    """Forwards of these that a search without a prior would not have spent."""
 
 
-def free(vocabulary: Tensor, anchor: Tensor) -> Descent:
-    """Return the search as it is without a prior: shaped by the vocabulary's covariance alone."""
-    return Descent(shape=shaped(vocabulary, anchor), place=torch.zeros_like(anchor))
+def choose_start(task: Task, word: Tensor, prior: Prior | None, generator: torch.Generator) -> Start:
+    """Score the starts there are and choose; with a budget too small for asking about a prior, as without one.
 
-
-def choose_start(
-    task: Task, anchor: Tensor, prior: Prior | None, validation: Batch, generator: torch.Generator
-) -> Start:
-    """Score, race, choose; never for more than the settings' share of the budget on what is not used.
-
-    A budget too small for scoring the cohorts at that share is searched as without a prior.
+    Args:
+        task: what is learned.
+        word: the class word's embedding, shape (vectors * d,).
+        prior: of this backbone and kind, or None.
+        generator: of the draws.
     """
-    vocabulary = vocabulary_covariance(task.engine.vocabulary())
-    alone = free(vocabulary, anchor)
-    if prior is None or len(prior.cohorts) * len(validation) > task.settings.overhead * task.settings.forwards:
-        loss = task.engine.losses(anchor[None], validation, task.kind)
-        return Start(descent=alone, name="anchor", anchor_loss=float(loss), forwards=len(validation))
-    shapes = [cohort_shape(prior, cohort, anchor, vocabulary) for cohort in prior.cohorts]
-    starts = torch.stack([anchor, *(shape.origin for shape in shapes)])
-    losses = task.engine.losses(starts, validation, task.kind)
-    spent = len(starts) * len(validation)
-    best = int(losses[1:].argmin())
-    nearer = anchor if losses[0] <= losses[best + 1] else shapes[best].origin
-    guided = Descent(shape=shapes[best], place=shapes[best].place(nearer))
-    arms = [(alone, "anchor"), (guided, f"cohort {best}")]
-    steps = _race_steps(task, len(validation), spent)
-    scores = [float(losses[0]), float(losses[[0, best + 1]].min())]
-    if steps:
-        scores = [_run(task, arm, validation, generator, steps) for arm, _ in arms]
-        spent += 2 * (steps * task.settings.forwards_of_step + len(validation))
-    winner, name = arms[0] if scores[0] < scores[1] else arms[1]
-    used = steps * task.settings.forwards_of_step + len(validation)
-    return Start(descent=winner, name=name, anchor_loss=float(losses[0]), forwards=spent, overhead=spent - used)
+    lexicon, vectors = task.engine.lexicon, task.engine.vectors
+    anchor, starts, names = word, [word], ["anchor"]
+    if lexicon is not None and task.kind == "object":  # what a style is drawn on has nothing to do with the style
+        anchor = lexicon.start(task.latents).repeat(vectors)
+        starts, names = [word, anchor], ["anchor", "words"]
+    cohorts = [] if prior is None else [(prior, cohort) for cohort in prior.cohorts]
+    if len(cohorts) * DRAWS > task.settings.overhead * task.settings.forwards:
+        cohorts = []
+    starts += [anchor + cohort_mean(*each).repeat(vectors) for each in cohorts]
+    names += [f"cohort {number}" for number in range(len(cohorts))]
+    best, spent = 0, 0
+    if len(starts) > 1:
+        best = int(task.engine.losses(torch.stack(starts), _draws(task, generator), task.kind).argmin())
+        spent = DRAWS * len(starts)
+    covariance = vocabulary_covariance(task.engine.vocabulary())
+    if (cohort := best - len(starts) + len(cohorts)) >= 0:
+        covariance = cohort_covariance(*cohorts[cohort], covariance)
+    return Start(
+        descent=Descent(shape=shaped(covariance, starts[best], lexicon)),
+        name=names[best],
+        anchor=anchor,
+        forwards=spent,
+        overhead=DRAWS * len(cohorts),
+    )
 
 
-def _race_steps(task: Task, validation: int, spent: int) -> int:
-    """Return how many steps the race may take: one arm's steps and all scoring are the overhead."""
-    left = task.settings.overhead * task.settings.forwards - spent - validation
-    return max(0, min(16, int(left // task.settings.forwards_of_step)))
-
-
-def _run(task: Task, arm: Descent, validation: Batch, generator: torch.Generator, steps: int) -> float:
-    """Run one arm on the same draws as the other and score it."""
-    own = torch.Generator().manual_seed(generator.initial_seed() + 1)
-    for _ in range(steps):
-        arm.step(task, own, 0.0)
-    return float(task.engine.losses(arm.token[None], validation, task.kind))
+def _draws(task: Task, generator: torch.Generator) -> Batch:
+    engine = task.engine
+    steps, templates = noisiest(engine.timesteps), engine.templates(task.kind)
+    return draw_batch(task.latents, DRAWS, steps, templates, generator, stratified=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
@@ -18,11 +19,11 @@ from client.learn.stopping import Plateau
 from common.errors import ShoalError
 from common.prior import Prior
 
-VALIDATION_SHARE = 0.1
-"""Share of the forwards spent so far between two validations at the least: early ones are close together."""
+FIRST_VALIDATION = 96
+"""Forwards before the first validation: by then most of what a search gains is gained."""
 
-RETREAT, LOST = 2, 0.25
-"""After so many validations without improvement a search that lost this share of its gain goes back, more slowly."""
+VALIDATION_SHARE = 0.3
+"""Share of the forwards spent so far between two validations: early ones are close together."""
 
 
 class LossError(ShoalError):
@@ -34,9 +35,11 @@ class Search:
     """The state of a learning between two steps; all of it is in a checkpoint."""
 
     task: Task
-    anchor: Tensor
+    word: Tensor
+    """The class word's embedding, shape (vectors * d,)."""
     validation: Batch
     generator: torch.Generator
+    anchor: Tensor = field(init=False)
     descent: Descent = field(init=False)
     plateau: Plateau = field(init=False)
     start: str = "anchor"
@@ -44,48 +47,51 @@ class Search:
     spent: int = 0
     overhead: int = 0
     next_validation: int = 0
+    step_loss: float = float("inf")
+    """Of the latest step's draw, before the step."""
     best: Tensor = field(init=False)
     best_loss: float = float("inf")
     history: list[tuple[int, float]] = field(default_factory=list)
 
     def begin(self, prior: Prior | None) -> None:
-        """Choose the start and score it."""
-        settings = self.task.settings
-        chosen = choose_start(self.task, self.anchor, prior, self.validation, self.generator)
-        self.descent, self.start, self.spent = chosen.descent, chosen.name, chosen.forwards
-        self.start_loss, self.overhead = chosen.anchor_loss, chosen.overhead
-        self.plateau = Plateau(settings.patience, settings.tolerance, self.start_loss, self.start_loss)
-        self.best, self.best_loss = self.anchor, chosen.anchor_loss
-        self.history.append((0, chosen.anchor_loss))
-        if chosen.overhead:
-            self.validate()
-        self._schedule()
+        """Choose the start; nothing is validated before there is something to validate."""
+        chosen = choose_start(self.task, self.word, prior, self.generator)
+        self.descent, self.start, self.anchor = chosen.descent, chosen.name, chosen.anchor
+        self.spent, self.overhead, self.best = chosen.forwards, chosen.overhead, chosen.anchor
+        self.next_validation = FIRST_VALIDATION
 
     def validate(self) -> bool:
-        """Score the running mean on the validation set, keep it if it is best; return whether it is time to end."""
-        token = self.descent.token
-        loss = float(self.task.engine.losses(token[None], self.validation, self.task.kind))
-        self.spent += len(self.validation)
-        self.history.append((self.spent, loss))
-        if not torch.isfinite(torch.tensor(loss)):
-            raise LossError(f"the loss became {loss} after {self.spent} forwards: the last good token is kept")
-        if loss < self.best_loss:
-            self.best, self.best_loss = token, loss
-        self._schedule()
-        ended = self.plateau.seen(loss)
-        lost = loss - self.best_loss > LOST * (self.start_loss - self.best_loss)
-        if lost and self.plateau.since and self.plateau.since % RETREAT == 0:
-            self.descent.go_back(self.best)
-        return ended
+        """Score the token on the validation set, keep it if it is best; return whether it is time to end.
 
-    def _schedule(self) -> None:
-        gap = max(6 * len(self.validation), int(VALIDATION_SHARE * self.spent))
-        self.next_validation = self.spent + gap
+        The first time the class word is scored too: what was gained is counted from there.
+        """
+        token = self.descent.token
+        compared = token[None] if self.history else torch.stack([self.word, token])
+        losses = self.task.engine.losses(compared, self.validation, self.task.kind).tolist()
+        self.spent += len(compared) * len(self.validation)
+        if not all(math.isfinite(loss) for loss in losses):
+            raise LossError(f"the loss became {losses[-1]} after {self.spent} forwards: the last good token is kept")
+        if not self.history:
+            self._begin_counting(losses[0])
+        self.history.append((self.spent, losses[-1]))
+        if losses[-1] < self.best_loss:
+            self.best, self.best_loss = token, losses[-1]
+        self.next_validation = self.spent + int(VALIDATION_SHARE * self.spent)
+        return self.plateau.seen(losses[-1])
+
+    def _begin_counting(self, loss: float) -> None:
+        settings = self.task.settings
+        self.start_loss = self.best_loss = loss
+        self.best = self.word
+        self.history.append((0, loss))
+        self.plateau = Plateau(settings.patience, settings.tolerance, loss, loss)
 
     def step(self) -> bool:
         """Take a step and, when it is due, validate; return whether the plateau is reached."""
-        self.descent.step(self.task, self.generator, self.spent / self.task.settings.forwards)
-        self.spent += self.task.settings.forwards_of_step
+        self.step_loss = self.descent.step(self.task, self.generator)
+        self.spent += self.descent.forwards
+        if not math.isfinite(self.step_loss) or not bool(self.descent.place.isfinite().all()):
+            raise LossError(f"a loss became {self.step_loss} after {self.spent} forwards: the last good token is kept")
         return self.spent >= self.next_validation and self.validate()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -102,7 +108,7 @@ class Search:
             "kind": self.task.kind,
             "settings": asdict(self.task.settings),
             "descent": self.descent.numbers(),
-            "plateau": [self.plateau.best, self.plateau.since],
+            "plateau": [self.plateau.best, self.plateau.since] if self.history else [],
         }
 
     def restore(self, path: Store) -> None:
@@ -121,12 +127,13 @@ class Search:
             setattr(self, name, facts[name])
         self.history = [(int(f), float(v)) for f, v in facts["history"]]  # type: ignore[attr-defined]
         settings = self.task.settings
-        best, since = facts["plateau"]  # type: ignore[misc]
-        begun = (settings.patience, settings.tolerance, self.start_loss)
-        self.plateau = Plateau(*begun, float(best), int(since))  # type: ignore[has-type]
+        if self.history:
+            best, since = facts["plateau"]  # type: ignore[misc]
+            begun = (settings.patience, settings.tolerance, self.start_loss)
+            self.plateau = Plateau(*begun, float(best), int(since))  # type: ignore[has-type]
         parts = {k.removeprefix("descent."): v for k, v in tensors.items() if k.startswith("descent.")}
         self.descent = Descent.restored(parts, list(facts["descent"]))  # type: ignore[call-overload]
-        self.best = tensors["best"]
+        self.best, self.anchor = tensors["best"], tensors["anchor"]
         self.generator.set_state(tensors["generator"])
 
     def learned(self, reason: Reason) -> Learned:
@@ -171,14 +178,15 @@ def learn(
 ) -> Learned:
     """Learn a token from photos with forward passes only.
 
-    After ZOODiP (Seo et al., CVPR 2025, arXiv:2503.14868); what differs stands in docs/learning.md.
+    The objective is ZOODiP's (Seo et al., CVPR 2025, arXiv:2503.14868), the search is not: Gauss-Newton steps from
+    differences of predictions, from a start that words or others gave; docs/learning.md tells why.
 
     Args:
         engine: the frozen backbone.
         latents: the photos, encoded once.
         kind: ``object``, ``style`` or ``taste``: which prompts the token is learned in.
-        class_word: the word whose embedding is the anchor; may be empty.
-        settings: budget, directions, rates, seed.
+        class_word: a word for it; may be empty. The search starts there if nothing better is known.
+        settings: budget, probing step, validation, seed.
         prior: what others' searches taught the federation; None without one.
         checkpoint: where it is written after every validation and when stopped; an existing one is resumed, bit for bit
             when the device is the same. Whoever keeps the result deletes it afterwards.
@@ -210,8 +218,9 @@ def _run(
     reason: Reason = "budget"
     saved = -1
     watch(search.spent, search.descent.token)
-    # Room is kept for a validation that falls due and for the last one: the budget is never overrun.
-    while search.spent + settings.forwards_of_step + 2 * settings.validation <= settings.forwards:
+    # Room is kept for a validation that falls due, of two tokens the first time, and for the last one: the budget is
+    # never overrun.
+    while search.spent + search.descent.forwards + 3 * settings.validation <= settings.forwards:
         paused = stop()
         if checkpoint is not None and (paused or saved != len(search.history)):
             write_checkpoint(checkpoint, search.tensors(), search.facts())
@@ -220,10 +229,9 @@ def _run(
             return search.learned("paused")
         ended = search.step()
         watch(search.spent, search.descent.token)
-        message = f"from {search.start}"
-        progress(
-            Progress(forwards=search.spent, total_forwards=settings.forwards, loss=search.best_loss, message=message)
-        )
+        loss = search.best_loss if search.history else search.step_loss
+        told = f"from {search.start}"
+        progress(Progress(forwards=search.spent, total_forwards=settings.forwards, loss=loss, message=told))
         if ended:
             reason = "plateau"
             break

@@ -1,4 +1,4 @@
-"""Where a search looks: the shape of its directions, and what its own history says of them."""
+"""Where a search looks: its axes, from how words or people differ and from what the backbone answers to."""
 
 from __future__ import annotations
 
@@ -7,60 +7,87 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from client.backbone.lexicon import Lexicon
 from common.prior import Cohort, Prior
 
-SHORTEST = 1e-6
-"""Least variance along an axis, as a share of the largest."""
-
-REACH = 0.25
+REACH = 0.1
 """Weight of the vocabulary's covariance in a search with a prior."""
+
+KEPT = 0.985
+"""Share of all that a search can expect to gain which its axes hold; what is left is not worth its forwards."""
+
+MOST = 16
+"""Axes of a search at most: each costs a forward pass a draw."""
+
+LEADING = 8
+"""Of them stay where there would have to be more; the others are turned to new directions from time to time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
     """Coordinates y in which people's tokens differ by about one: token = origin + y @ axes.
 
-    ``axes`` has shape (width, width), its rows mutually orthogonal and as long as the spread expected along them.
-    Searching isotropically in y searches θ with covariance axesᵀ axes. A token of several vectors, ``origin`` of shape
-    (vectors * width,), has the same axes for each of them.
+    ``axes`` has shape (k, width), its rows as long as the spread expected along them, most worthwhile first. A token of
+    several vectors, ``origin`` of shape (vectors * width,), has the same axes for each: y has vectors * k entries.
+
+    ``rest``, shape (m, width), holds the axes that did not fit; none where these are as good as all. `turned` brings
+    random ones of them in, so that the shape is no cage.
     """
 
     origin: Tensor
     axes: Tensor
+    rest: Tensor
 
     def token(self, place: Tensor) -> Tensor:
-        """Map coordinates y, shape (..., vectors * width), to tokens."""
+        """Map coordinates y, shape (..., vectors * k), to tokens."""
         moved: Tensor = place.unflatten(-1, (-1, len(self.axes))) @ self.axes
         return self.origin + moved.flatten(-2)
 
-    def place(self, token: Tensor) -> Tensor:
-        """Map a token to its coordinates."""
-        moved: Tensor = (token - self.origin).unflatten(-1, (-1, len(self.axes))) @ self.axes.T
-        return (moved / self.axes.square().sum(dim=1)).flatten(-2)
+    @property
+    def size(self) -> int:
+        """The number of coordinates."""
+        return len(self.origin) // self.axes.shape[1] * len(self.axes)
+
+    def turned(self, place: Tensor, generator: torch.Generator) -> tuple[Shape, Tensor]:
+        """Return a shape whose later axes are new, and the same token's place in it: zero along those.
+
+        The new axes are random orthonormal combinations of all that are not leading, of spread one like every other.
+        """
+        leading, later = self.axes[:LEADING], torch.cat([self.axes[LEADING:], self.rest])
+        moved = place.unflatten(-1, (-1, len(self.axes))).clone()
+        origin = self.origin + (moved[:, LEADING:] @ self.axes[LEADING:]).flatten()
+        moved[:, LEADING:] = 0
+        mixed = torch.linalg.qr(torch.randn(len(later), len(later), generator=generator))[0] @ later
+        count = len(self.axes) - LEADING
+        axes = torch.cat([leading, mixed[:count]])
+        return Shape(origin=origin, axes=axes, rest=mixed[count:].contiguous()), moved.flatten()
 
 
-def shaped(covariance: Tensor, origin: Tensor) -> Shape:
-    """Return coordinates shaped by a covariance, shape (width, width).
+def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None) -> Shape:
+    """Return the coordinates that a search under a covariance, shape (width, width), is worth its forwards in.
 
-    Axes are its eigenvectors, longest first, as long as the fourth root of the variance along them: half of a
-    whitening in logarithms, which measured better than the whole and than none (docs/learning.md). None vanishes: a
-    prior shapes the search and never cages it (design, section 2). Their mean square is one, so that a rate and a
-    finite-difference step mean the same in every shape, and what they mean in the published algorithm.
+    Axes are Σ^½ q with q the leading eigenvectors of Σ^½ H Σ^½: of all directions that people differ in (Σ), those that
+    predictions answer to (H, the lexicon's curvature). Along each the spread is one, and an eigenvalue is what the loss
+    is expected to fall by from going there. Without a lexicon H is the identity: axes are principal directions.
     """
     values, vectors = torch.linalg.eigh(covariance.double())
-    lengths = values.clamp(min=float(values.max()) * SHORTEST) ** 0.25
-    lengths = lengths / lengths.square().mean().sqrt()
+    half = vectors * values.clamp(min=0).sqrt()
+    answer = half.T @ half
+    if lexicon is not None:
+        seen = lexicon.basis.double().T @ half
+        answer = seen.T @ lexicon.curvature.double() @ seen
+    gains, turned = torch.linalg.eigh(answer)
+    gains, turned = gains.flip(0).clamp(min=0), turned.flip(1)
+    enough = int((gains.cumsum(0) < KEPT * gains.sum()).sum()) + 1
+    count = min(MOST, enough)
     # In memory as a checkpoint restores it: other strides would sum in another order, and resuming is bit for bit.
-    axes = (vectors * lengths).T.flip(0).float().contiguous()
-    return Shape(origin=origin, axes=axes)
+    rows = (half @ turned).T.float().contiguous()
+    rest = rows[count:].clone() if enough > MOST else rows[:0].clone()
+    return Shape(origin=origin, axes=rows[:count].clone(), rest=rest)
 
 
 def vocabulary_covariance(table: Tensor) -> Tensor:
-    """Return how the backbone's own words are spread, shape (width, width): what is known without any prior.
-
-    Learned tokens move mostly where words differ: on Pictograms 16 principal directions of 192 hold 63 to 89 % of a
-    displacement's energy (docs/learning.md).
-    """
+    """Return how the backbone's own words are spread, shape (width, width): what is known without any prior."""
     mean = table.mean(dim=0, dtype=torch.float64)
     total = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64)
     for rows in table.split(4096):  # a table of 49,408 words in double precision, twice, would be the memory's peak
@@ -69,19 +96,22 @@ def vocabulary_covariance(table: Tensor) -> Tensor:
     return total / (len(table) - 1)
 
 
-def cohort_shape(prior: Prior, cohort: Cohort, anchor: Tensor, vocabulary: Tensor) -> Shape:
-    """Return the search around anchor + P m_j, shaped by how the cohort's people differ.
+def cohort_covariance(prior: Prior, cohort: Cohort, vocabulary: Tensor) -> Tensor:
+    """Return how a cohort's people differ, shape (width, width).
 
-    The covariance is P (U_j diag(λ_j) U_jᵀ + σ² (I - U_j U_jᵀ)) Pᵀ with the cohort's residual variance σ², plus the
-    ``vocabulary``'s, shape (width, width), scaled to meet σ²: what the prior knows nothing of stays within reach.
+    P (U_j diag(λ_j) U_jᵀ + σ² (I - U_j U_jᵀ)) Pᵀ with the cohort's residual variance σ², and a share of the
+    ``vocabulary``'s: what the prior knows nothing of stays within reach.
     """
     basis = torch.from_numpy(prior.public_basis).double()
     directions = basis @ torch.from_numpy(cohort.basis).double()
     spectrum = torch.from_numpy(cohort.spectrum).double()
     known = directions * (spectrum - cohort.residual) @ directions.T + cohort.residual * basis @ basis.T
-    scale = cohort.residual / float((basis.T @ vocabulary @ basis).diagonal().mean())
-    mean = basis @ torch.from_numpy(cohort.mean).double()
-    return shaped(known + REACH * scale * vocabulary, anchor + mean.float())
+    return known + REACH * vocabulary
+
+
+def cohort_mean(prior: Prior, cohort: Cohort) -> Tensor:
+    """Return P m_j, shape (width,): how far a cohort's people ended from their start, on average."""
+    return torch.from_numpy(prior.public_basis @ cohort.mean).float()
 
 
 def low_variance_directions(history: Tensor, threshold: float, *, standardize: bool) -> Tensor:

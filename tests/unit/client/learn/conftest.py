@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from client.backbone.latents import Batch, Latents
+from client.backbone.lexicon import Lexicon
 
 
 @dataclass
 class Bowl:
-    """Loss of a token: squared distance to a hidden one, plus noise that candidates of a batch share."""
+    """Loss of a token: mean squared distance to a hidden one, moved by noise that candidates of a draw share."""
 
     hidden: Tensor
     noise: float = 0.0
@@ -21,6 +22,8 @@ class Bowl:
     pixel_size: int = 8
     timesteps: tuple[int, int] = (500, 900)
     fingerprint: str = "f" * 64
+    vectors: int = 1
+    lexicon: Lexicon | None = None
     forwards: int = 0
 
     def __post_init__(self) -> None:
@@ -36,10 +39,14 @@ class Bowl:
         return {"object": 2, "style": 1, "taste": 1}[kind]
 
     def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        return self.residuals(candidates, batch, kind).square().mean(dim=(1, 2))
+
+    def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         del kind
         self.forwards += len(candidates) * len(batch)
-        shared = self.noise * batch.noise.mean() * (1 + candidates.sum(dim=1))
-        return 0.05 + (candidates - self.hidden).square().mean(dim=1) + shared
+        moved = self.noise * batch.noise.flatten(1)[:, torch.arange(self.width) % batch.noise[0].numel()]
+        missed = 2**0.5 * (candidates[:, None] - self.hidden + moved)
+        return torch.cat([missed, torch.full_like(missed, 0.1**0.5)], dim=2)
 
 
 @pytest.fixture
