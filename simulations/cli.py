@@ -9,15 +9,10 @@ import numpy as np
 import typer
 
 from client.backbone.engine import TorchEngine
-<<<<<<< HEAD
-from client.quiet import quiet
-from simulations import bootstrap, demo
-=======
 from client.backbone.lexicon import FILE, write_lexicon
 from client.backbone.probing import make_lexicon
-from client.cli import quiet
-from simulations import demo
->>>>>>> 09256f8 (A search of twenty times fewer forwards: a start that the backbone's own words give, Gauss-Newton steps from differences of predictions, axes where predictions answer)
+from client.quiet import quiet
+from simulations import bootstrap, demo
 from simulations.basis import public_basis
 from simulations.benchmarks import __main__ as benchmarks
 

@@ -161,15 +161,8 @@ class CompactEngine:
         shown = noisy.repeat(count, 1, 1, 1).to(self.form.arithmetic)
         if self.form.differences:
             shown[len(batch) :] = 0
-<<<<<<< HEAD
         output = self._unet(shown, steps.repeat(count), return_dict=False, **said)[0]
-        weights = None if batch.weights is None else batch.weights.to(self.device)
-        losses: Tensor = self._errors(output.float().unflatten(0, (count, -1)), target, weights).cpu()
-        return losses
-=======
-        output = self._unet(shown, steps.repeat(count), states, return_dict=False)[0]
         return output.float().unflatten(0, (count, -1)), target
->>>>>>> 09256f8 (A search of twenty times fewer forwards: a start that the backbone's own words give, Gauss-Newton steps from differences of predictions, axes where predictions answer)
 
     def _errors(self, output: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
         """Return mean squared errors, shape (candidates, draws); a difference of squares is not left to rounding."""
