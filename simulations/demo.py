@@ -44,12 +44,12 @@ SEARCHES = ("zoodip_reference", "without_prior", "with_prior")
 class Plan:
     """How large a demo is."""
 
-    objects_a_wave: int = 5
-    styles_a_wave: int = 3  # no secure sum has fewer: of two people's each would learn the other's
+    objects_a_wave: int = 10
+    styles_a_wave: int = 6
     waves: int = 3
     new_objects: int = 6
-    new_styles: int = 2
-    forwards: int = 1800
+    new_styles: int = 4
+    forwards: int = 400
     reference_budget: int = 3000
     workers: int = 2
     seed: int = 1

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from simulations.work import Comparison
 
 STEPS, GUIDANCE = 20, 4.0
-STYLE_SUBJECT = "cat"
-"""What a learned style is shown on."""
 
 
 def draw_comparisons(
@@ -71,7 +69,7 @@ def _draw(model: Path, comparison: Comparison, tokens: Sequence[NDArray[np.float
         for i, token in enumerate(tokens)
     ]
     add_concepts(pipeline, model, concepts)
-    prompt = "{}" if person.kind == "object" else STYLE_SUBJECT + ", {} style"
+    prompt = person.captions[0] if person.captions else "{}"
     pictures = [
         next(
             generate(

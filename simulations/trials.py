@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import cma
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from client.backbone.latents import Batch, Latents, draw_batch
 from client.learn.reference import ReferenceSettings, published_draws, reference_search
 from client.learn.search import learn
 from client.learn.settings import Learned, Settings
+from client.learn.subspace import shaped, vocabulary_covariance
 from common.prior import Prior
 from simulations.benchmarks.gradient import GradientSettings, gradient_inversion
 
@@ -98,6 +101,29 @@ def ours(
         engine, latents, kind=kind, class_word=class_word, settings=settings, prior=prior, watch=course.watch
     )
     return course, result
+
+
+def evolution(
+    engine: Engine, latents: Latents, class_word: str, kind: str, target: Target, budget: int, seed: int
+) -> Course:
+    """Run CMA-ES in the vocabulary's leading principal directions until it meets the target or spends the budget.
+
+    Gradient-free textual inversion (Fei et al., arXiv:2304.05818): a fixed subspace from principal components of the
+    vocabulary, evolution strategy on its coordinates. Each generation shares one draw, as each step of ours does.
+    """
+    course = Course(engine, target, kind)
+    generator = torch.Generator().manual_seed(seed)
+    shape = shaped(vocabulary_covariance(engine.vocabulary()), engine.anchor(class_word), None)
+    strategy = cma.CMAEvolutionStrategy([0.0] * shape.size, 1.0, {"seed": seed + 1, "verbose": -9})
+    spent = 0
+    while spent < budget and course.reached is None:
+        places = strategy.ask()
+        batch = draw_batch(latents, 1, engine.timesteps, engine.templates(kind), generator)
+        losses = engine.losses(shape.token(torch.from_numpy(np.stack(places)).float()), batch, kind)
+        strategy.tell(places, losses.tolist())
+        spent += len(places)
+        course.watch(spent, shape.token(torch.from_numpy(strategy.mean).float()))
+    return course
 
 
 def reference(

@@ -69,7 +69,7 @@ class Comparison:
 _engines: dict[tuple[Path, bool], TorchEngine] = {}
 
 
-def _engine(model: Path, *, int8: bool) -> TorchEngine:
+def engine_of(model: Path, *, int8: bool) -> TorchEngine:
     """Load a backbone once a process."""
     torch.set_num_threads(1)
     if (model, int8) not in _engines:
@@ -82,7 +82,8 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def _latents(engine: TorchEngine, job: Job, person: Person) -> Latents:
+def latents_of(engine: TorchEngine, job: Job, person: Person) -> Latents:
+    """Encode a person's pictures, with their captions where they gave some."""
     photos, refused = load_photos(job.people / str(person.number) / "photos", engine.pixel_size)
     if refused:
         raise ValueError(f"the pictures of person {person.number} could not be read: {refused}")
@@ -93,12 +94,12 @@ def _latents(engine: TorchEngine, job: Job, person: Person) -> Latents:
 def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:
     """Learn a person's concept with the prior in their vault, and leave it there for the next round."""
     begun = time.monotonic()
-    engine = _engine(job.model, int8=True)
+    engine = engine_of(job.model, int8=True)
     folder = job.people / str(person.number)
     prior = current_prior(folder, engine.fingerprint, person.kind)
     result = learn(
         engine,
-        _latents(engine, job, person),
+        latents_of(engine, job, person),
         kind=person.kind,
         class_word=person.class_word,
         settings=replace(job.settings, seed=person.number),
@@ -132,17 +133,17 @@ def learn_and_keep(job: Job, person: Person) -> dict[str, Any]:
 
 def compare_with_own_prior(job: Job, person: Person) -> Comparison:
     """Compare with the prior that the newcomer's own vault received from the federation."""
-    fingerprint = _engine(job.model, int8=True).fingerprint
+    fingerprint = engine_of(job.model, int8=True).fingerprint
     return compare(job, person, current_prior(job.people / str(person.number), fingerprint, person.kind))
 
 
 def compare(job: Job, person: Person, prior: Prior | None) -> Comparison:
     """Let a newcomer learn with and without the prior and by the published algorithm, from the same seed."""
     begun = time.monotonic()
-    engine = _engine(job.model, int8=True)
-    latents = _latents(engine, job, person)
+    engine = engine_of(job.model, int8=True)
+    latents = latents_of(engine, job, person)
     anchor = engine.anchor(person.class_word)
-    yardstick = _engine(job.model, int8=False)
+    yardstick = engine_of(job.model, int8=False)
     target = target_of(yardstick, engine, latents, anchor, person.kind, person.number)
     settings = replace(job.settings, seed=person.number)
     word, kind = person.class_word, person.kind

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from client.backbone.engine import TorchEngine
 
 SOURCE: Final = ARCHIVE.with_name("displacements.npz")
-FORWARDS: Final = 400
-"""Budget of a learning: it gains most of what 2,400 forwards do, and tokens that are less converged are, if anything,
+FORWARDS: Final = 200
+"""Budget of a learning: it gains most of what five times as many do, and tokens less converged are, if anything,
 harder to match."""
 PARTS: Final = Path("build/attacks/displacements")
 """Where each person's pair is kept until all are packed."""

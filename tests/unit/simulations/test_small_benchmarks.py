@@ -8,11 +8,14 @@ from simulations.benchmarks import forwards, timesteps
 
 
 @pytest.mark.slow
-def test_forwards_in_small_puts_three_searches_side_by_side():
+def test_forwards_in_small_puts_all_searches_side_by_side():
     report = forwards.run(full=False, seed=0)
-    assert [row["search"] for row in report.rows] == ["zoodip_reference", "without_prior", "with_prior"]
+    searches = [row["search"] for row in report.rows if row["kind"] == "object"]
+    assert searches[0] == forwards.REFERENCE
+    assert searches[-2:] == [forwards.ALONE, "ours, prior of 8"]
+    assert len(report.rows) == 2 * len(searches)
     assert all(row["of"] == forwards.SMALL.newcomers for row in report.rows)
-    assert len(report.bars) == 1
+    assert len(report.bars) == 4
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from client.backbone.lexicon import Lexicon
 from client.learn.checkpoint import CheckpointError
 from client.learn.search import LossError, learn
 from client.learn.settings import Settings
@@ -118,3 +119,37 @@ def test_settings_that_cannot_run_are_refused_by_name():
         Settings(forwards=10)
     with pytest.raises(ConfigError, match=r"learn\.validation"):
         Settings(validation=7)
+
+
+def words_that_draw(bowl, latents):
+    """A lexicon whose start for these photos is close to the hidden token."""
+    return Lexicon(
+        centre=torch.zeros(latents.mean[0].numel()),
+        features=torch.zeros(2, latents.mean[0].numel()),
+        weights=torch.cat([torch.zeros(2, bowl.width), bowl.hidden[None] + 0.02]),
+        basis=torch.eye(bowl.width),
+        curvature=torch.eye(bowl.width),
+    )
+
+
+def test_words_give_an_object_its_start_and_displacements_are_counted_from_there(bowl, latents):
+    alone = run(bowl, latents)
+    bowl.lexicon = words_that_draw(bowl, latents)
+    result = run(bowl, latents)
+    assert (alone.start, result.start) == ("anchor", "words")
+    np.testing.assert_allclose(result.anchor, bowl.hidden + 0.02, atol=1e-6)
+    assert result.forwards < 0.7 * alone.forwards
+    assert result.start_loss == alone.start_loss  # counted from the class word either way
+
+
+def test_a_style_begins_where_it_would_without_words(bowl, latents):
+    bowl.lexicon = words_that_draw(bowl, latents)
+    result = learn(bowl, latents, kind="style", class_word="", settings=SETTINGS)
+    assert result.start == "anchor"
+    assert not result.anchor.any()
+
+
+def test_words_that_mislead_are_left_for_the_class_word(bowl, latents):
+    lexicon = words_that_draw(bowl, latents)
+    bowl.lexicon = replace(lexicon, weights=lexicon.weights + 30)
+    assert run(bowl, latents).start == "anchor"
