@@ -171,10 +171,15 @@ def _wrapping_key(record: Record) -> bytes:
         words = passphrase.ask_once() if found is None else found
         return passphrase.derive(words, bytes.fromhex(record.salt), work=record.work)
     if record.kind == "file":
-        return key_file.read(Path(os.environ.get(key_file.VARIABLE) or record.file).expanduser())
+        return key_file.read(_place(Path(record.file)))
     from client.sealing import system_keyring  # noqa: PLC0415 - as above
 
     return system_keyring.fetch(record.vault)
+
+
+def _place(recorded: Path) -> Path:
+    """Return where the key file is: where it was made, else where the person says that it is now."""
+    return key_file.named() if os.environ.get(key_file.VARIABLE) and not recorded.exists() else recorded
 
 
 def _unwrap(record: Record, key: bytes) -> bytes:

@@ -242,6 +242,17 @@ def test_a_key_file_is_made_where_it_is_asked_for_and_nowhere_else(tmp_path, mon
     assert Vault(tmp_path / "home").concept("rex").forwards == 9
 
 
+def test_where_new_keys_belong_does_not_hide_where_a_vaults_own_is(tmp_path, monkeypatch):
+    """As with virtual people, whose keys are beside them, in a process that keeps a person's elsewhere."""
+    monkeypatch.setenv("SHOAL_KEY_FILE", str(tmp_path / "one.key"))
+    Vault(tmp_path / "one").save_concept(dog())
+    monkeypatch.setenv("SHOAL_KEY_FILE", str(tmp_path / "other.key"))
+    Vault(tmp_path / "other").save_concept(dog())
+    anew()
+    assert Vault(tmp_path / "one").concept("rex").forwards == 9
+    assert Vault(tmp_path / "other").concept("rex").forwards == 9
+
+
 @pytest.mark.parametrize(
     ("content", "mode", "told"),
     [
