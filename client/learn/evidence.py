@@ -13,7 +13,7 @@ PRECISION = 3e-4
 """Weight of one standard deviation squared of the shape against the loss, once many draws have spoken."""
 
 DOUBT = 1e-3
-"""What is added to that for a single draw, and falls as draws add up: a draw's own slopes are a half of them noise."""
+"""What is added to that for a single draw, and falls as draws add up: a draw's own slopes are half noise."""
 
 FORGETTING = 0.93
 """What a draw is worth when the next one comes: slopes were taken where the search was then."""
