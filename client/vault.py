@@ -38,7 +38,7 @@ class Concept:
     backbone: str
     """SHA-256 of the weights that it was learned on, lower-case hex."""
     anchor: NDArray[np.float32]
-    """Where the search started from, shape (width,)."""
+    """Where a search begins without a prior, shape (width,): what displacements are counted from."""
     token: NDArray[np.float32]
     """What was learned, shape (width,)."""
     loss: float
