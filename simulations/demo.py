@@ -240,7 +240,7 @@ def _notes(compared: list[Comparison], plan: Plan) -> list[str]:
             f"A search that met no target within its {plan.forwards} forwards (the published algorithm: "
             f"{plan.reference_budget}) counts as later than all that did."
         ),
-        "All forwards are counted, those of scoring, racing and validating too; measuring the curves is not.",
+        "All forwards are counted, those of scoring and validating too; measuring the curves is not.",
     ]
 
 

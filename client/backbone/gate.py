@@ -24,7 +24,7 @@ LEAST_COSINE = 0.95
 """An engine below is refused. At 0.95 a third of a slope's length is noise, which lengthens a search by a tenth."""
 
 STEP = 1e-3
-"""μ, as searches use it (`client.learn.settings.Settings.step`, as published)."""
+"""μ as published, which the reference uses; our own search probes further, where engines follow more easily."""
 
 DIRECTIONS, AT_ONCE, TIMES = 6, 2, (0.3, 0.7)
 """Random directions, how many a batch holds (as a step of a search does), and places within the timesteps."""
