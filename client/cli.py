@@ -60,6 +60,14 @@ def learn(
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Processor threads. [default: PyTorch's choice]")] = None,
     vectors: Annotated[int, typer.Option(help="Vectors of the concept: more hold more, and need more forwards.")] = 1,
+    stages: Annotated[
+        int,
+        typer.Option(help="Parts of denoising that get a token each, as layout, content, material; each is a search."),
+    ] = 1,
+    preserve_class: Annotated[
+        bool,
+        typer.Option("--preserve-class", help="Keep its meaning near its class's: composes better, resembles less."),
+    ] = False,
     captions: Annotated[
         Literal["none", "files", "names"],
         typer.Option(help="What each photo shows, with the name in it: in a .txt beside it, or as the file's name."),
@@ -86,6 +94,8 @@ def learn(
         device=device,
         threads=threads,
         vectors=vectors,
+        stages=stages,
+        preserve_class=preserve_class,
         captions=captions,
         region=region,
     )
@@ -149,16 +159,18 @@ def export(
     machine: Json = False,
     home: Home,
 ) -> None:
-    """Write a concept for diffusers, ComfyUI (both safetensors) or AUTOMATIC1111 (.pt)."""
+    """Write a concept for diffusers, ComfyUI (both safetensors) or AUTOMATIC1111 (.pt); a file for each stage."""
     from client.backbone.exports import export_concept, usage
     from client.priors import width_of
 
     concept = Vault(home).concept(name)
-    file = export_concept(concept, path, layout, width=width_of(home, concept.backbone), replace=force)
+    files = export_concept(concept, path, layout, width=width_of(home, concept.backbone), replace=force)
+    told = usage(files, name, layout)
     if machine:
-        typer.echo(json.dumps({"file": str(file), "usage": usage(file, name, layout)}))
+        typer.echo(json.dumps({"file": str(files[0]), "files": [str(file) for file in files], "usage": told}))
         return
-    Console().print(f"wrote {file}\n{usage(file, name, layout)}", markup=False, highlight=False, soft_wrap=True)
+    wrote = "\n".join(f"wrote {file}" for file in files)
+    Console().print(f"{wrote}\n{told}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

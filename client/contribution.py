@@ -122,8 +122,9 @@ def contribution(displacement: NDArray[np.floating], announced: Announcement) ->
     `common.statistics.blocks`, whose norm is at most `common.statistics.sensitivity()`.
 
     Args:
-        displacement: δ = token − anchor, shape (width,), or (vectors * width,): a concept of several vectors
-            contributes their mean, so that it weighs as much as any other.
+        displacement: δ = token − anchor, shape (width,), or (stages * vectors * width,): a concept of several
+            vectors, or of a token for each stage of denoising, contributes their mean, so that it weighs as much as any
+            other.
         announced: the round that this is for.
 
     Returns:

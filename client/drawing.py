@@ -46,10 +46,10 @@ def draw(order: Order, model: str | None, home: Path, console: Console) -> tuple
         pipeline = load_pipeline(folder)
         if order.scheduler is not None:
             use_scheduler(pipeline, order.scheduler)
-        add_concepts(pipeline, folder, concepts)
+        stages = add_concepts(pipeline, folder, concepts)
     backbone, written = fingerprint(folder), list[Path]()
     with drawing_bar(console, request.count * request.steps) as progress, pausing() as stop:
-        for seed, picture in zip(request.seeds, generate(pipeline, request, progress, stop), strict=False):
+        for seed, picture in zip(request.seeds, generate(pipeline, request, progress, stop, stages), strict=False):
             file = write_picture(picture, seed, order.folder, description(pipeline, request, seed, backbone))
             console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
             written.append(file)

@@ -11,19 +11,24 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from client.backbone.engine import fingerprint
+from client.backbone.prompts import sayings
 from client.backbone.schedulers import check_steps
 from client.files import write_whole
 from client.placeholder import mentioned, placeholder
+from client.spoken import Spoken, Stages, stage_word
 from client.version import version
 from common.errors import BackboneError, ConfigError
 
 LARGEST_SEED = 2**63 - 1
+ONE_STAGE = Stages(timesteps=(0, 1), counts={})
+"""Of a pipeline whose concepts are the same at every step."""
+
 MOST_STEPS = 1000
 """As many as the timesteps that the models are trained on."""
 
@@ -41,7 +46,11 @@ class Token(Protocol):
 
     @property
     def token(self) -> NDArray[np.float32]:
-        """Its vectors, one after the other or as rows: shape (tokens * width,) or (tokens, width)."""
+        """Its vectors, stage by stage, one after the other or as rows: shape (tokens * width,) or (tokens, width)."""
+
+    @property
+    def stages(self) -> int:
+        """How many stages of denoising have vectors of their own; 1 is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,19 +90,17 @@ class _StoppedError(Exception):
 
 
 def load_pipeline(folder: Path, *, device: str = "cpu") -> Any:  # noqa: ANN401 - diffusers has no types
-    """Load a `StableDiffusionPipeline` in single precision from a local folder, safetensors only.
+    """Load a `StableDiffusionPipeline`, or an XL one, in single precision from a local folder, safetensors only.
 
     Raises:
         BackboneError: the folder holds no such pipeline.
     """
+    large = (folder / "text_encoder_2").is_dir()
+    kind = StableDiffusionXLPipeline if large else StableDiffusionPipeline
+    unchecked = {"add_watermarker": False} if large else {"safety_checker": None, "requires_safety_checker": False}
     try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            safety_checker=None,
-            requires_safety_checker=False,
-            local_files_only=True,
+        pipeline = kind.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, **unchecked
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise BackboneError(
@@ -104,14 +111,16 @@ def load_pipeline(folder: Path, *, device: str = "cpu") -> Any:  # noqa: ANN401 
     return pipeline.to(device)
 
 
-def add_concepts(pipeline: Any, folder: Path, concepts: Sequence[Token]) -> None:  # noqa: ANN401 - as above
-    """Teach a pipeline the tokens of concepts, as `learned_embeds.safetensors` would.
+def add_concepts(pipeline: Any, folder: Path, concepts: Sequence[Token]) -> Stages:  # noqa: ANN401 - as above
+    """Teach a pipeline the tokens of concepts, as `learned_embeds.safetensors` would; return their stages.
+
+    XL's two text encoders each get their part of a vector.
 
     Raises:
         BackboneError: a concept was learned on another backbone.
     """
     if not concepts:
-        return
+        return ONE_STAGE
     own = fingerprint(folder)
     for concept in concepts:
         if concept.backbone != own:
@@ -119,9 +128,23 @@ def add_concepts(pipeline: Any, folder: Path, concepts: Sequence[Token]) -> None
                 f"<{concept.name}> was learned on model {concept.backbone[:12]}, this is {own[:12]}: "
                 "name that model with --model, or learn it again on this one"
             )
-        width = pipeline.text_encoder.config.hidden_size
-        vectors = torch.from_numpy(np.array(concept.token, np.float32).reshape(-1, width))
-        pipeline.load_textual_inversion({placeholder(concept.name): vectors})
+        word = placeholder(concept.name)
+        for number, vectors in enumerate(np.array(concept.token, np.float32).reshape(concept.stages, -1)):
+            said = word if concept.stages == 1 else stage_word(concept.name, number)
+            _teach(pipeline, said, torch.from_numpy(vectors))
+    counts = {concept.name: concept.stages for concept in concepts}
+    return Stages(timesteps=sayings(folder).timesteps, counts=counts)
+
+
+def _teach(pipeline: Any, word: str, vectors: torch.Tensor) -> None:  # noqa: ANN401 - as above
+    """Give each text encoder its part of a word's vectors, shape (vectors * width,)."""
+    names = [name for name in ("text_encoder", "text_encoder_2") if getattr(pipeline, name, None) is not None]
+    encoders = [getattr(pipeline, name) for name in names]
+    widths = [int(encoder.config.hidden_size) for encoder in encoders]
+    parts = vectors.view(-1, sum(widths)).split(widths, dim=1)
+    for name, encoder, part in zip(names, encoders, parts, strict=True):
+        tokenizer = getattr(pipeline, name.replace("text_encoder", "tokenizer"))
+        pipeline.load_textual_inversion({word: part.contiguous()}, text_encoder=encoder, tokenizer=tokenizer)
 
 
 def generate(
@@ -129,6 +152,7 @@ def generate(
     request: Request,
     progress: Callable[[float], None],
     stop: Callable[[], bool] = lambda: False,
+    stages: Stages = ONE_STAGE,
 ) -> Iterator[Image.Image]:
     """Draw what is requested; the pictures come in the order of their seeds, each batch when it is ready.
 
@@ -139,28 +163,29 @@ def generate(
         request: what to draw.
         progress: told as the drawing goes on how much was done, in steps of one picture; ``count * steps`` in all.
         stop: asked now and then whether to end early; no picture is given that is not finished.
+        stages: from `add_concepts`: at each step the prompt holds the words of its stage.
 
     Raises:
         ConfigError: the pipeline's scheduler cannot draw in that many steps.
     """
     check_steps(pipeline, request.steps)
-    prompt, negative = (
-        pipeline.maybe_convert_prompt(text, pipeline.tokenizer) for text in (request.prompt, request.negative)
-    )
+    guided = request.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None  # as the pipeline decides it
+    with torch.inference_mode():
+        spoken = Spoken(pipeline, stages, request.prompt, request.negative, guided=guided)
+        times = pipeline.scheduler.timesteps.tolist()
     for first in range(0, request.count, request.batch):
         seeds = request.seeds[first : first + request.batch]
 
-        def told(_pipeline: Any, _step: int, _time: Any, state: dict[str, Any], drawn: int = len(seeds)) -> Any:  # noqa: ANN401
+        def told(_pipeline: Any, step: int, _time: Any, state: dict[str, Any], drawn: int = len(seeds)) -> Any:  # noqa: ANN401
             if stop():
                 raise _StoppedError
             progress(drawn * request.steps / pipeline.num_timesteps)  # some schedulers call the model twice a step
-            return state
+            return state | spoken.turned(times, step, drawn)
 
         try:
             with torch.inference_mode():
                 batch = pipeline(
-                    [prompt] * len(seeds),
-                    negative_prompt=[negative] * len(seeds),
+                    **spoken.named(times[0], len(seeds)),
                     num_inference_steps=request.steps,
                     guidance_scale=request.guidance,
                     generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],

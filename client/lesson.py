@@ -16,9 +16,11 @@ from client.backbone.engine import Engine
 from client.backbone.folder import find_backbone
 from client.backbone.latents import Latents
 from client.course import Course, watching
+from client.learn.preservation import PRESERVING
 from client.learn.published import PUBLISHED_FORWARDS, learn_as_published
 from client.learn.search import learn
-from client.learn.settings import Learned, Progress, Settings
+from client.learn.settings import LEAST, Learned, Progress, Settings
+from client.learn.staged import learn_in_stages
 from client.photos import Photo, captions_of, load_photos, region_of, stack
 from client.placeholder import placeholder
 from client.priors import admit_backbone, current_prior
@@ -33,6 +35,9 @@ MODELS = "models"
 
 MOST_VECTORS = 16
 """A prompt of Stable Diffusion has 75 places."""
+
+MOST_STAGES = 10
+"""As in ProSpect (arXiv:2305.16225); each costs a search of its own."""
 
 REASONS = {
     "plateau": "it stopped getting better",
@@ -59,6 +64,10 @@ class Lesson:
     threads: int | None = None
     vectors: int = 1
     """Vectors of the concept, learned together; more than one are learned without a prior."""
+    stages: int = 1
+    """Stages of denoising, each with a token of its own."""
+    preserve_class: bool = False
+    """Whether to keep the concept's meaning near its class's."""
     captions: Literal["none", "files", "names"] = "none"
     """Where what each photo shows is said; else the model's own templates are used."""
     region: str | None = None
@@ -75,6 +84,30 @@ class Lesson:
             raise ConfigError(f"--forwards must be at least 1, got {self.forwards}")
         if not 1 <= self.vectors <= MOST_VECTORS:
             raise ConfigError(f"--vectors must be between 1 and {MOST_VECTORS}, got {self.vectors}")
+        if not 1 <= self.stages <= MOST_STAGES:
+            raise ConfigError(f"--stages must be between 1 and {MOST_STAGES}, got {self.stages}")
+        if self.preserve_class and not self.class_word:
+            raise ConfigError("--preserve-class needs --class, the word whose meaning is kept, as in --class dog")
+        if self.published and (self.stages > 1 or self.preserve_class):
+            raise ConfigError("the published algorithm has neither stages nor a class: leave --reference out")
+        if not self.published:
+            _ = self.settings
+
+    @property
+    def settings(self) -> Settings:
+        """How hard the search tries; a budget is shared out among the stages.
+
+        Raises:
+            ConfigError: the budget is too small.
+        """
+        preserve = PRESERVING if self.preserve_class else 0.0
+        settings = Settings(seed=self.seed, preserve=preserve)
+        if self.forwards is None:
+            return settings
+        least = LEAST * settings.validation * self.stages
+        if self.forwards < least:
+            raise ConfigError(f"--forwards must be at least {least} with {self.stages} stage(s), got {self.forwards}")
+        return replace(settings, forwards=self.forwards // self.stages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,16 +160,21 @@ def study(lesson: Lesson, model: str | None, home: Path, listener: Listener) -> 
         alone = lesson.published or lesson.vectors > 1
         prior = None if alone else _prior(home, engine.fingerprint, lesson.kind, listener)
         what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}/{latents.told()}/{lesson.vectors}"
-        checkpoint = checkpoint_of(home, lesson.name, what, pixels)
+        what += f"/{lesson.stages}/{lesson.preserve_class}"
+
+        def store(part: str) -> Checkpoint:
+            return checkpoint_of(home, lesson.name, f"{what}/{part}", pixels)
+
+        learning = store("").name
 
         def stop() -> bool:
             return forgotten() or listener.stop()
 
-        watch = watching(Course(home), lesson.name, checkpoint.name)
-        learned = _learn(engine, latents, lesson, prior, checkpoint, listener.progress, stop, watch)
+        watch = watching(Course(home), lesson.name, learning)
+        learned = _learn(engine, latents, lesson, prior, store, listener.progress, stop, watch)
         if learned.reason != "paused" and not forgotten():
             vault.save_concept(_concept(lesson, engine.fingerprint, learned))
-            Course(home).note(lesson.name, checkpoint.name, learned.forwards, learned.token)
+            Course(home).note(lesson.name, learning, learned.forwards, learned.token)
             delete_unfinished(home, lesson.name)
         if forgotten():
             delete_unfinished(home, lesson.name)
@@ -159,7 +197,7 @@ def _learn(
     latents: Latents,
     lesson: Lesson,
     prior: Prior | None,
-    checkpoint: Checkpoint,
+    store: Callable[[str], Checkpoint],
     progress: Callable[[Progress], None],
     stop: Callable[[], bool],
     watch: Callable[[int, Any], None],
@@ -170,10 +208,10 @@ def _learn(
     if lesson.published:
         forwards = PUBLISHED_FORWARDS if lesson.forwards is None else lesson.forwards
         return learn_as_published(engine, latents, forwards=forwards, seed=lesson.seed, **common)
-    settings = Settings(seed=lesson.seed)
-    if lesson.forwards is not None:
-        settings = replace(settings, forwards=lesson.forwards)
-    return learn(engine, latents, settings=settings, prior=prior, checkpoint=checkpoint, watch=watch, **common)
+    common |= {"settings": lesson.settings, "prior": prior, "watch": watch}
+    if lesson.stages > 1:
+        return learn_in_stages(engine, latents, stages=lesson.stages, store=store, **common)
+    return learn(engine, latents, checkpoint=store(""), **common)
 
 
 def _photos(lesson: Lesson, size: int, listener: Listener) -> list[Photo]:

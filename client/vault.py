@@ -38,9 +38,9 @@ class Concept:
     backbone: str
     """SHA-256 of the weights that it was learned on, lower-case hex."""
     anchor: NDArray[np.float32]
-    """Where a search begins without a prior, shape (width,): what displacements are counted from."""
+    """Where a search begins without a prior, shape (vectors * width,): what displacements are counted from."""
     token: NDArray[np.float32]
-    """What was learned, shape (width,)."""
+    """What was learned, shape (stages * vectors * width,): as many anchors' sizes as denoising has stages."""
     loss: float
     forwards: int
     """What the learning cost."""
@@ -51,17 +51,23 @@ class Concept:
             message = f"a concept needs a name and one of the kinds {', '.join(KINDS)}, got kind {self.kind!r}"
             raise VaultError(message)
         shapes = (self.anchor.shape, self.token.shape)
-        if self.token.ndim != 1 or not self.token.size or shapes[0] != shapes[1]:
-            message = f"anchor and token have shapes {shapes}, expected twice (width,): learn the concept again"
+        flat = self.anchor.ndim == 1 and self.token.ndim == 1 and self.anchor.size > 0 and self.token.size > 0
+        if not flat or self.token.size % self.anchor.size:
+            message = f"anchor and token have shapes {shapes}, expected (n,) and (stages * n,): learn the concept again"
             raise VaultError(message)
         if not (np.isfinite(self.anchor).all() and np.isfinite(self.token).all()):
             message = "anchor or token holds a number that is not finite: learn the concept again"
             raise VaultError(message)
 
     @property
+    def stages(self) -> int:
+        """How many stages of denoising have a token of their own, the noisiest first; 1 is one token for all."""
+        return self.token.size // self.anchor.size
+
+    @property
     def displacement(self) -> NDArray[np.float64]:
-        """δ = token − anchor, shape (width,)."""
-        return self.token.astype(np.float64) - self.anchor.astype(np.float64)
+        """δ = token − anchor of every stage, one after the other, shape (stages * vectors * width,)."""
+        return self.token.astype(np.float64) - np.tile(self.anchor.astype(np.float64), self.stages)
 
 
 class Listed(NamedTuple):

@@ -6,6 +6,7 @@ weights rest, in which arithmetic layers compute, and whether a batch carries po
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from client.backbone.lexicon import read_lexicon
 from client.backbone.prompts import sayings
 from client.backbone.resting import load_int8, load_whole
 from client.backbone.slices import Slices
-from client.backbone.text import TextEncoder
+from client.backbone.text import Said, TextEncoder
 from common.errors import BackboneError
 
 
@@ -128,6 +129,15 @@ class CompactEngine:
         with tight_memory():
             return self._slices.scored(self._missed, candidates, batch, kind)
 
+    @torch.inference_mode()
+    def meanings(self, candidates: Tensor, text: str) -> Tensor:
+        """Return the last state at the end of a text with each candidate in it, encoder after encoder."""
+        found = self._encoded(candidates, [text])
+        ends = torch.cat([said.ends[:, 0].float() for said in found], dim=1)
+        if self.form.differences:
+            ends[1:] += ends[0].clone()
+        return ends.cpu()
+
     def drawn(self, residuals: Tensor, timestep: int) -> Tensor:
         """Return the latents that predictions stand for, given their residuals on latents of zeros."""
         return drawn(self._schedule, residuals, timestep)
@@ -156,7 +166,7 @@ class CompactEngine:
         target = noise
         if self._schedule.config.prediction_type == "v_prediction":
             target = self._schedule.get_velocity(latents, noise, steps)
-        self._rows.candidates = count = len(candidates)
+        count = len(candidates)
         said = self._said(candidates, batch, kind)
         shown = noisy.repeat(count, 1, 1, 1).to(self.form.arithmetic)
         if self.form.differences:
@@ -176,12 +186,7 @@ class CompactEngine:
         """Return what the U-Net is told of the prompts, rows candidate by candidate: each prompt is encoded once."""
         used, places = batch.templates.unique(return_inverse=True)
         known = batch.captions or self._templates[kind]
-        texts = [known[t] for t in used.tolist()]
-        parts = candidates.float().unflatten(1, (-1, self.width)).split([text.width for text in self._texts], dim=2)
-        found = [
-            text.say(texts, part, self.form.arithmetic, self.device, differences=self.form.differences)
-            for text, part in zip(self._texts, parts, strict=True)
-        ]
+        found = self._encoded(candidates, [known[t] for t in used.tolist()])
         states = torch.cat([said.states for said in found], dim=3)[:, places].flatten(0, 1)
         summary = found[-1].summary
         if len(found) == 1 or summary is None:
@@ -190,6 +195,15 @@ class CompactEngine:
         sizes = torch.tensor([side, side, 0, 0, side, side], device=self.device).repeat(len(states), 1)
         more = {"text_embeds": summary[:, places].flatten(0, 1), "time_ids": sizes}
         return {"encoder_hidden_states": states, "added_cond_kwargs": more}
+
+    def _encoded(self, candidates: Tensor, texts: Sequence[str]) -> list[Said]:
+        """Return what each text encoder makes of texts with the candidates in them."""
+        self._rows.candidates = len(candidates)
+        parts = candidates.float().unflatten(1, (-1, self.width)).split([text.width for text in self._texts], dim=2)
+        return [
+            text.say(texts, part, self.form.arithmetic, self.device, differences=self.form.differences)
+            for text, part in zip(self._texts, parts, strict=True)
+        ]
 
 
 def _mean(errors: Tensor, weights: Tensor | None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -69,6 +70,14 @@ class Engine(Protocol):
         """Return what predictions miss, shape (candidates, draws, entries): their mean square is the loss.
 
         An entry is a number of the prediction less its target, times the root of its weight.
+        """
+        ...
+
+    def meanings(self, candidates: Tensor, text: str) -> Tensor:
+        """Return what a text with the candidates in the place of ``{}`` means, shape (candidates, d).
+
+        It is the text encoder's last state at the end of the text. Candidates of no numbers, shape (1, 0), leave the
+        concept out.
         """
         ...
 
@@ -169,6 +178,13 @@ class TorchEngine:
         at_once = max(1, ROWS_AT_ONCE // len(batch))
         return torch.cat([self._missed(part, batch, kind).cpu() for part in candidates.split(at_once)])
 
+    @torch.inference_mode()
+    def meanings(self, candidates: Tensor, text: str) -> Tensor:
+        """Return the last state at the end of a text with each candidate in it, shape (candidates, d)."""
+        states, ids = self._said(candidates, [text])
+        end = int((ids[0] == self._tokenizer.eos_token_id).int().argmax())
+        return states[:, 0, end].cpu()
+
     def drawn(self, residuals: Tensor, timestep: int) -> Tensor:
         """Return the latents that predictions stand for, given their residuals on latents of zeros."""
         return drawn(self._schedule, residuals, timestep)
@@ -194,16 +210,21 @@ class TorchEngine:
 
     def _states(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return text states of shape (candidates * draws, length, width): each prompt once per candidate."""
-        self._table.candidates = candidates.to(self.device, torch.float32).view(-1, self.width)
-        vectors = candidates.shape[1] // self.width
         used, places = batch.templates.unique(return_inverse=True)
         texts = batch.captions or self._templates[kind]
-        ids = torch.stack([token_ids(self._tokenizer, texts[t], vectors) for t in used.tolist()])
+        states, _ = self._said(candidates, [texts[t] for t in used.tolist()])
+        return states[:, places].flatten(0, 1)
+
+    def _said(self, candidates: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return states of shape (candidates, texts, length, width), and the texts' ids."""
+        self._table.candidates = candidates.to(self.device, torch.float32).reshape(-1, self.width)
+        vectors = candidates.shape[1] // self.width
+        ids = torch.stack([token_ids(self._tokenizer, text, vectors) for text in texts])
         first = self._table.table.num_embeddings + vectors * torch.arange(len(candidates))[:, None, None]
         rows = torch.where(ids < 0, first - 1 - ids, ids).flatten(0, 1).to(self.device)
         states: Tensor = self._text(rows).last_hidden_state
         self._table.candidates = self._table.candidates[:0]
-        return states.view(len(candidates), len(used), *states.shape[1:])[:, places].flatten(0, 1)
+        return states.view(len(candidates), len(texts), *states.shape[1:]), ids
 
 
 def drawn(schedule: DDPMScheduler, residuals: Tensor, timestep: int) -> Tensor:

@@ -95,8 +95,11 @@ def write_a1111(
 
 def export_concept(
     concept: Concept, path: Path, layout: Layout, *, width: int | None = None, replace: bool = False
-) -> Path:
-    """Write a concept as the other program wants it and return the file.
+) -> tuple[Path, ...]:
+    """Write a concept as the other program wants it and return the file, or one for each stage of denoising.
+
+    No other program knows of stages: each file is a token of its own, ``<my-dog-stage-1>`` the noisiest, to be used in
+    its part of the steps by that program's own means (docs/more.md).
 
     Args:
         concept: from the vault.
@@ -108,12 +111,39 @@ def export_concept(
     Raises:
         ConfigError: the file's ending is not that layout's, or as for `write_embedding`.
     """
+    file = _file(concept.name, path, layout)
+    if concept.stages == 1:
+        return (_export(concept, concept.token, placeholder(concept.name), file, layout, width, replace=replace),)
+    files = []
+    for number, token in enumerate(concept.token.reshape(concept.stages, -1), start=1):
+        part = file.with_name(f"{file.stem}-stage-{number}{file.suffix}")
+        word = f"<{concept.name}-stage-{number}>"
+        files.append(_export(concept, token, word, part, layout, width, replace=replace))
+    return tuple(files)
+
+
+def _file(name: str, path: Path, layout: Layout) -> Path:
+    """Return the file that is meant by a file or a folder."""
     suffix = SUFFIXES[layout]
-    usual = FILE_NAME if layout == "diffusers" else f"{concept.name}{suffix}"
+    usual = FILE_NAME if layout == "diffusers" else f"{name}{suffix}"
     file = path if path.suffix and not path.is_dir() else path / usual
     if file.suffix != suffix:
         raise ConfigError(f"{path} does not end in {suffix}: that is what --format {layout} writes")
-    vectors, word = concept.token.reshape(-1, width or concept.token.size), placeholder(concept.name)
+    return file
+
+
+def _export(
+    concept: Concept,
+    token: NDArray[np.float32],
+    word: str,
+    file: Path,
+    layout: Layout,
+    width: int | None,
+    *,
+    replace: bool,
+) -> Path:
+    """Write the token of one stage, or of all, by its word in prompts."""
+    vectors = token.reshape(-1, width or token.size)
     pair = vectors.shape[1] == sum(SDXL_WIDTHS.values())
     if layout == "a1111":
         if pair:
@@ -127,10 +157,13 @@ def export_concept(
     return file
 
 
-def usage(file: Path, name: str, layout: Layout) -> str:
-    """Say in one line how the other program is given a concept's file."""
+def usage(files: tuple[Path, ...], name: str, layout: Layout) -> str:
+    """Say in one line how the other program is given a concept's file, the first of several."""
+    file = files[0]
+    if len(files) > 1:
+        name = f"{name}-stage-1"
     if layout == "diffusers":
-        return f"pipeline.load_textual_inversion({file.as_posix()!r}), then {placeholder(name)} in a prompt"
+        return f"pipeline.load_textual_inversion({file.as_posix()!r}), then <{name}> in a prompt"
     program, word = {"comfyui": ("ComfyUI", f"embedding:{file.stem}"), "a1111": ("AUTOMATIC1111", file.stem)}[layout]
     return f"put it into the embeddings folder of {program}, then {word} in a prompt"
 

@@ -52,6 +52,8 @@ def sayings(folder: Path) -> Sayings:
 def token_ids(tokenizer: CLIPTokenizer, template: str, vectors: int) -> Tensor:
     """Return padded token ids, shape (length,); the learned vectors stand as -1, -2, ... in the place of ``{}``.
 
+    With no vectors the template is said without the concept.
+
     Raises:
         BackboneError: the template has not exactly one place for them, or they do not fit.
     """
@@ -84,6 +86,8 @@ def embedded(ids: Tensor, table: Tensor, vectors: Tensor) -> Tensor:
         Shape (candidates, prompts, length, d), float32.
     """
     known = table[ids.clamp(min=0)].float()
+    if vectors.shape[1] == 0:
+        return known.expand(len(vectors), *known.shape)
     ours = vectors[:, (-1 - ids).clamp(min=0)].float()
     return torch.where((ids < 0)[..., None], ours, known)
 

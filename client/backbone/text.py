@@ -20,11 +20,12 @@ from client.backbone.resting import embedding_table
 class Said:
     """What an encoder makes of every prompt for every candidate.
 
-    ``states`` has shape (candidates, prompts, length, width); ``summary``, of an encoder with a projection, shape
-    (candidates, prompts, width): the projected state at the end of the text.
+    ``states`` has shape (candidates, prompts, length, width); ``ends``, shape (candidates, prompts, width), is the last
+    layer's state at the end of the text, and ``summary`` its projection where the encoder has one.
     """
 
     states: Tensor
+    ends: Tensor
     summary: Tensor | None
 
 
@@ -67,15 +68,8 @@ class TextEncoder:
             before = words
             words = layer(words, None) if differences else layer(words, None, is_causal=True)
         final = self._inner.final_layer_norm(words)
-        return Said(
-            states=(before if self._penultimate else final).unflatten(0, (count, -1)),
-            summary=self._summary(final, ids, count),
-        )
-
-    def _summary(self, final: Tensor, ids: Tensor, count: int) -> Tensor | None:
-        if self._project is None:
-            return None
-        ends = (ids == self.tokenizer.eos_token_id).int().argmax(dim=1).repeat(count)
-        summary: Tensor = self._project(final[torch.arange(len(final)), ends.to(final.device)])
-        rows: Tensor = summary.unflatten(0, (count, -1))
-        return rows
+        places = (ids == self.tokenizer.eos_token_id).int().argmax(dim=1).repeat(count)
+        ends = final[torch.arange(len(final)), places.to(final.device)]
+        summary = None if self._project is None else self._project(ends).unflatten(0, (count, -1))
+        states = (before if self._penultimate else final).unflatten(0, (count, -1))
+        return Said(states=states, ends=ends.unflatten(0, (count, -1)), summary=summary)

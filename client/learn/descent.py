@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from client.backbone.engine import Engine
-from client.backbone.latents import Latents, draw_batch
+from client.backbone.latents import Batch, Latents, draw_batch
 from client.backbone.lexicon import noisiest
 from client.learn.evidence import Evidence
+from client.learn.preservation import Preservation
 from client.learn.settings import Settings
 from client.learn.subspace import LEADING, Shape
 
@@ -26,6 +27,28 @@ class Task:
     latents: Latents
     kind: str
     settings: Settings
+    preserved: Preservation | None = None
+    """What the concept should go on meaning."""
+
+    @property
+    def timesteps(self) -> tuple[int, int]:
+        """Where steps draw from, [low, high)."""
+        return self.engine.timesteps if self.settings.whole_range else noisiest(self.engine.timesteps)
+
+    def losses(self, candidates: Tensor, batch: Batch) -> Tensor:
+        """Return what is to fall, shape (candidates,): the denoising loss, and what preserving adds to it."""
+        losses = self.engine.losses(candidates, batch, self.kind)
+        return losses if self.preserved is None else losses + self.preserved.penalty(candidates)
+
+    def residuals(self, candidates: Tensor, batch: Batch) -> Tensor:
+        """Return numbers whose mean square is `losses` on a batch of one draw, shape (candidates, entries)."""
+        missed = self.engine.residuals(candidates, batch, self.kind)[:, 0]
+        if self.preserved is None:
+            return missed
+        count = missed.shape[1]
+        more = self.preserved.residuals(candidates) * count**0.5
+        rows: Tensor = torch.cat([missed, more], dim=1) * ((count + more.shape[1]) / count) ** 0.5
+        return rows
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,15 +77,15 @@ class Descent:
         return self.shape.size + 1
 
     def step(self, task: Task, generator: torch.Generator) -> float:
-        """Look at one photo at one of the noisiest timesteps, and go where all evidence points; return the loss."""
+        """Look at one photo at a timestep, and go where all evidence points; return the loss."""
         engine = task.engine
         if len(self.shape.rest) and self.count and self.count % TURNED_EVERY == 0:
             self._turn(generator)
-        steps, templates = noisiest(engine.timesteps), engine.templates(task.kind)
-        batch = draw_batch(task.latents, 1, steps, templates, generator, stratified=True, turn=self.count)
+        templates = engine.templates(task.kind)
+        batch = draw_batch(task.latents, 1, task.timesteps, templates, generator, stratified=True, turn=self.count)
 
         def residuals(places: Tensor) -> Tensor:
-            return engine.residuals(self.shape.token(places), batch, task.kind)[:, 0]
+            return task.residuals(self.shape.token(places), batch)
 
         loss = self.evidence.look(residuals, self.place, task.settings.step)
         self.place = self.evidence.best(self.place)

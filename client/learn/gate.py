@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from client.backbone.latents import Batch, draw_batch
-from client.backbone.lexicon import noisiest
 from client.learn.descent import Descent, Task
 from client.learn.subspace import cohort_covariance, cohort_mean, shaped, vocabulary_covariance
 from common.prior import Prior
@@ -29,7 +28,7 @@ class Start:
 
     descent: Descent
     name: str
-    """``anchor``, ``words`` or ``cohort 0``, ...; stays on the device."""
+    """``anchor``, ``words``, ``known`` or ``cohort 0``, ...; stays on the device."""
     anchor: Tensor
     """What displacements are counted from, whatever the search began with, shape (vectors * d,): what the lexicon gives
     for the photos, or the class word where it gives nothing."""
@@ -38,7 +37,9 @@ class Start:
     """Forwards of these that a search without a prior would not have spent."""
 
 
-def choose_start(task: Task, word: Tensor, prior: Prior | None, generator: torch.Generator) -> Start:
+def choose_start(
+    task: Task, word: Tensor, prior: Prior | None, generator: torch.Generator, known: Tensor | None = None
+) -> Start:
     """Score the starts there are and choose; with a budget too small for asking about a prior, as without one.
 
     Args:
@@ -46,12 +47,15 @@ def choose_start(task: Task, word: Tensor, prior: Prior | None, generator: torch
         word: the class word's embedding, shape (vectors * d,).
         prior: of this backbone and kind, or None.
         generator: of the draws.
+        known: a token that may do for a start, as of the stage before, shape (vectors * d,).
     """
     lexicon, vectors = task.engine.lexicon, task.engine.vectors
     anchor, starts, names = word, [word], ["anchor"]
     if lexicon is not None and task.kind == "object":  # what a style is drawn on has nothing to do with the style
         anchor = lexicon.start(task.latents).repeat(vectors)
         starts, names = [word, anchor], ["anchor", "words"]
+    if known is not None:
+        starts, names = [*starts, known], [*names, "known"]
     cohorts = [] if prior is None else [(prior, cohort) for cohort in prior.cohorts]
     if len(cohorts) * DRAWS > task.settings.overhead * task.settings.forwards:
         cohorts = []
@@ -59,7 +63,7 @@ def choose_start(task: Task, word: Tensor, prior: Prior | None, generator: torch
     names += [f"cohort {number}" for number in range(len(cohorts))]
     best, spent = 0, 0
     if len(starts) > 1:
-        best = int(task.engine.losses(torch.stack(starts), _draws(task, generator), task.kind).argmin())
+        best = int(task.losses(torch.stack(starts), _draws(task, generator)).argmin())
         spent = DRAWS * len(starts)
     covariance = vocabulary_covariance(task.engine.vocabulary())
     if (cohort := best - len(starts) + len(cohorts)) >= 0:
@@ -75,5 +79,4 @@ def choose_start(task: Task, word: Tensor, prior: Prior | None, generator: torch
 
 def _draws(task: Task, generator: torch.Generator) -> Batch:
     engine = task.engine
-    steps, templates = noisiest(engine.timesteps), engine.templates(task.kind)
-    return draw_batch(task.latents, DRAWS, steps, templates, generator, stratified=True)
+    return draw_batch(task.latents, DRAWS, task.timesteps, engine.templates(task.kind), generator, stratified=True)

@@ -14,6 +14,7 @@ from client.backbone.latents import Batch, Latents, draw_batch
 from client.learn.checkpoint import CheckpointError, Store, read_checkpoint, write_checkpoint
 from client.learn.descent import Descent, Task
 from client.learn.gate import choose_start
+from client.learn.preservation import preservation
 from client.learn.settings import Learned, Progress, Reason, Settings
 from client.learn.stopping import Plateau
 from common.errors import ShoalError
@@ -53,9 +54,9 @@ class Search:
     best_loss: float = float("inf")
     history: list[tuple[int, float]] = field(default_factory=list)
 
-    def begin(self, prior: Prior | None) -> None:
+    def begin(self, prior: Prior | None, known: Tensor | None = None) -> None:
         """Choose the start; nothing is validated before there is something to validate."""
-        chosen = choose_start(self.task, self.word, prior, self.generator)
+        chosen = choose_start(self.task, self.word, prior, self.generator, known)
         self.descent, self.start, self.anchor = chosen.descent, chosen.name, chosen.anchor
         self.spent, self.overhead, self.best = chosen.forwards, chosen.overhead, chosen.anchor
         self.next_validation = FIRST_VALIDATION
@@ -67,7 +68,7 @@ class Search:
         """
         token = self.descent.token
         compared = token[None] if self.history else torch.stack([self.word, token])
-        losses = self.task.engine.losses(compared, self.validation, self.task.kind).tolist()
+        losses = self.task.losses(compared, self.validation).tolist()
         self.spent += len(compared) * len(self.validation)
         if not all(math.isfinite(loss) for loss in losses):
             raise LossError(f"the loss became {losses[-1]} after {self.spent} forwards: the last good token is kept")
@@ -158,7 +159,8 @@ def new_search(engine: Engine, latents: Latents, kind: str, class_word: str, set
     validation = draw_batch(
         latents, settings.validation, engine.timesteps, templates, generator, stratified=True, antithetic=True
     )
-    task = Task(engine=engine, latents=latents, kind=kind, settings=settings)
+    preserved = preservation(engine, class_word, settings.preserve)
+    task = Task(engine=engine, latents=latents, kind=kind, settings=settings, preserved=preserved)
     return Search(task, engine.anchor(class_word), validation, generator)
 
 
@@ -175,6 +177,7 @@ def learn(
     progress: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[int, Tensor], None] = lambda _forwards, _token: None,
+    known: Tensor | None = None,
 ) -> Learned:
     """Learn a token from photos with forward passes only.
 
@@ -193,6 +196,7 @@ def learn(
         progress: called after every step.
         stop: asked before every step; True pauses.
         watch: sees (forwards, current token) after every step; for benchmarks.
+        known: a token that may do for a start, shape (vectors * d,), if it proves better than the others there are.
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another learning.
@@ -202,7 +206,7 @@ def learn(
     if checkpoint is not None and checkpoint.exists():
         search.restore(checkpoint)
     else:
-        search.begin(prior)
+        search.begin(prior, known)
     return _run(search, checkpoint, progress, stop, watch)
 
 

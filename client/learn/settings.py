@@ -31,6 +31,10 @@ class Settings:
     """Share of all that was gained so far by which a loss must fall to count as an improvement."""
     overhead: float = 0.05
     """Most that asking whether a prior helps may cost, as a share of the budget."""
+    whole_range: bool = False
+    """Whether to draw from all of the engine's timesteps instead of the noisiest: a stage is a part already."""
+    preserve: float = 0.0
+    """Weight of what keeps the concept's meaning near its class's (client.learn.preservation); 0 is without."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -38,6 +42,8 @@ class Settings:
         for name in ("step", "validation", "patience"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"learn.{name} must be > 0, got {getattr(self, name)}")
+        if not self.preserve >= 0:
+            raise ConfigError(f"learn.preserve must be at least 0, got {self.preserve}")
         if self.validation % 2:
             raise ConfigError(f"learn.validation must be even, got {self.validation}")
         if self.forwards < LEAST * self.validation:

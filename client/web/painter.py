@@ -32,6 +32,7 @@ class Token:
     name: str
     backbone: str
     token: NDArray[np.float32]
+    stages: int
 
 
 def main() -> None:
@@ -75,19 +76,19 @@ def draw(wanted: dict[str, Any], tell: Callable[..., None]) -> None:
     steps = best.steps if wanted["steps"] is None else wanted["steps"]
     guidance = best.guidance if wanted["guidance"] is None else wanted["guidance"]
     pipeline = load_pipeline(folder)
-    add_concepts(pipeline, folder, [_token(one, own) for one in wanted["tokens"]])
+    stages = add_concepts(pipeline, folder, [_token(one, own) for one in wanted["tokens"]])
     tell(backbone=own, steps=steps, guidance=guidance)
     for number, sheet in enumerate(wanted["sheets"]):
         for seed in sheet["seeds"]:  # one by one: a person sees the first while the second is drawn
             request = Request(
                 prompt=sheet["prompt"], negative=sheet["negative"], seed=seed, steps=steps, guidance=guidance
             )
-            for picture in generate(pipeline, request, lambda done: tell(progress=done)):
+            for picture in generate(pipeline, request, lambda done: tell(progress=done), stages=stages):
                 tell(sheet=number, seed=seed, png=_png(picture))
 
 
 def _token(one: dict[str, Any], own: str) -> Token:
-    return Token(one["name"], one["backbone"] or own, np.array(one["vectors"], np.float32))
+    return Token(one["name"], one["backbone"] or own, np.array(one["vectors"], np.float32), one["stages"])
 
 
 def _png(picture: Image.Image) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from client.course import Course
 from client.placeholder import placeholder
+from client.vault import Vault
 from client.web.studio import Order, Picture, Sheet, Studio, Wanted
 from client.web.tokens import token
 
@@ -27,7 +28,7 @@ def draw_course(home: Path, studio: Studio, concept: Listed) -> Order | None:
     course = Course(home)
     if all(stage.drawn for stage in course.stages(concept.name)) or course_order(studio, concept.name) is not None:
         return None
-    bare = course.bare(concept.name)
+    bare, whole = course.bare(concept.name), Vault(home).concept(concept.name)
     words = [f"moment-{number}" for number in range(len(bare))]
 
     def keep(picture: Picture) -> None:
@@ -35,7 +36,11 @@ def draw_course(home: Path, studio: Studio, concept: Listed) -> Order | None:
 
     wanted = Wanted(
         sheets=tuple(Sheet(prompt=sample_prompt(concept.kind, word), seeds=(SEED,)) for word in words),
-        tokens=tuple(token(word, stage.token, concept.backbone) for word, stage in zip(words, bare, strict=True)),
+        tokens=tuple(
+            # Of several stages only the last moment has all; the others are of the stage then learned.
+            token(word, one.token, concept.backbone, whole.stages if one.token.size == whole.token.size else 1)
+            for word, one in zip(words, bare, strict=True)
+        ),
         purpose="course",
         subject=concept.name,
     )

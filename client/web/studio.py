@@ -49,6 +49,8 @@ class Token:
     """Shape (tokens, width)."""
     backbone: str = ""
     """Fingerprint of the model that it was learned on; empty for whichever is there."""
+    stages: int = 1
+    """Of denoising; the vectors are theirs, one after the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,10 @@ def tokens_in(home: Path, *prompts: str) -> tuple[Token, ...]:
         VaultError: a concept is unknown.
     """
     concepts = [Vault(home).concept(name) for name in mentioned(*prompts)]
-    return tuple(token(one.name, one.token, one.backbone) for one in concepts)
+    return tuple(token(one.name, one.token, one.backbone, one.stages) for one in concepts)
 
 
-def token(name: str, vectors: NDArray[np.float32], backbone: str = "") -> Token:
+def token(name: str, vectors: NDArray[np.float32], backbone: str = "", stages: int = 1) -> Token:
     """Return one token; `vectors` has shape (width,) or (tokens, width)."""
     rows = tuple(tuple(float(number) for number in row) for row in np.atleast_2d(vectors))
-    return Token(name=name, vectors=rows, backbone=backbone)
+    return Token(name=name, vectors=rows, backbone=backbone, stages=stages)

@@ -38,6 +38,19 @@ UNETS: dict[str, dict[str, Any]] = {
         "norm_num_groups": 8,
     },
 }
+UNETS["sd2"] = UNETS["sd15"] | {
+    "sample_size": 96,
+    "attention_head_dim": (5, 10, 20, 20),
+    "cross_attention_dim": 1024,
+    "use_linear_projection": True,
+}
+UNETS["tiny-2"] = UNETS["tiny"] | {
+    "attention_head_dim": (1, 2),
+    "cross_attention_dim": 64,
+    "use_linear_projection": True,
+}
+"""``sd2``: Stable Diffusion 2.1's at 768 pixels: heads of 64 numbers, linear projections, a wider text encoder."""
+
 _XL = {
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -87,6 +100,18 @@ TEXTS: dict[str, dict[str, Any]] = {
 TEXTS |= {"sdxl": TEXTS["sd15"], "tiny-xl": TEXTS["tiny"]}
 """``sd15``: the text encoder of CLIP ViT-L/14."""
 
+TEXTS["sd2"] = TEXTS["sd15"] | {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "hidden_act": "gelu",
+    "projection_dim": 512,
+}
+TEXTS["tiny-2"] = TEXTS["tiny"] | {"hidden_size": 64, "num_hidden_layers": 3, "hidden_act": "gelu"}
+"""``sd2``: OpenCLIP ViT-H/14 of 24 layers, whose last one Stable Diffusion 2 leaves out; as converted for diffusers it
+has 23, so that the last state is the penultimate one's."""
+
 SECOND_TEXTS: dict[str, dict[str, Any]] = {
     "sdxl": TEXTS["sd15"]
     | {
@@ -106,6 +131,7 @@ VAES: dict[str, dict[str, Any]] = {
 }
 
 VAES |= {"sdxl": VAES["sd15"] | {"sample_size": 1024}, "tiny-xl": VAES["tiny"]}
+VAES |= {"sd2": VAES["sd15"] | {"sample_size": 768}, "tiny-2": VAES["tiny"]}
 
 NOISE = {
     "beta_start": 0.00085,
@@ -116,6 +142,12 @@ NOISE = {
     "steps_offset": 1,
 }
 """Stable Diffusion's noise schedule."""
+
+PREDICTIONS = {"sd2": "v_prediction", "tiny-2": "v_prediction"}
+"""What a U-Net predicts (Salimans & Ho, arXiv:2202.00512) where it is not the noise."""
+
+PADDING = {"sd2": "!", "tiny-2": "!"}
+"""What fills a prompt up where it is not the end of the text: OpenCLIP's tokenizers pad with the word of id 0."""
 
 
 def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype = torch.float16) -> Path:
@@ -131,7 +163,10 @@ def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype =
         return folder
     torch.manual_seed(seed)
     tokenizer = CLIPTokenizer.from_pretrained(
-        SHIPPED, subfolder="tokenizer", model_max_length=TEXTS[shape]["max_position_embeddings"]
+        SHIPPED,
+        subfolder="tokenizer",
+        model_max_length=TEXTS[shape]["max_position_embeddings"],
+        **({"pad_token": PADDING[shape]} if shape in PADDING else {}),
     )
     ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     vae = VAES[shape]
@@ -140,10 +175,10 @@ def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype =
         "vae": AutoencoderKL(
             **vae, down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks
         ),
-        "text_encoder": CLIPTextModel(CLIPTextConfig(**TEXTS[shape], **ends, hidden_act="quick_gelu")),
+        "text_encoder": CLIPTextModel(CLIPTextConfig(**{"hidden_act": "quick_gelu"} | TEXTS[shape] | ends)),
         "tokenizer": tokenizer,
         "unet": UNet2DConditionModel(**UNETS[shape]),
-        "scheduler": DDIMScheduler(**NOISE),
+        "scheduler": DDIMScheduler(**NOISE, prediction_type=PREDICTIONS.get(shape, "epsilon")),
         "feature_extractor": None,
     }
     if shape in SECOND_TEXTS:

@@ -4,6 +4,7 @@ import io
 import pickle
 import re
 import zipfile
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-from client.backbone.exports import FILE_NAME, SDXL_WIDTHS, export_concept, write_a1111, write_embedding
+from client.backbone.exports import FILE_NAME, SDXL_WIDTHS, export_concept, usage, write_a1111, write_embedding
 from client.placeholder import placeholder
 from client.vault import Concept
 from client.version import version
@@ -177,21 +178,21 @@ def test_the_check_has_teeth():
 @pytest.mark.parametrize("layout", ["diffusers", "comfyui", "a1111"])
 def test_every_export_is_read_by_comfyui_and_automatic1111(tmp_path, layout):
     taught = concept()
-    file = export_concept(taught, tmp_path, layout)
+    (file,) = export_concept(taught, tmp_path, layout)
     wanted = torch.from_numpy(taught.token[None])
     assert torch.equal(as_comfyui_reads(file, WIDTH), wanted)
     assert torch.equal(as_a1111_reads(file), wanted)
 
 
 def test_comfyui_and_automatic1111_find_the_word_in_the_name_of_the_file(tmp_path):
-    assert export_concept(concept(), tmp_path, "comfyui").name == "my-dog.safetensors"
-    assert export_concept(concept(), tmp_path, "a1111").name == "my-dog.pt"
+    assert export_concept(concept(), tmp_path, "comfyui")[0].name == "my-dog.safetensors"
+    assert export_concept(concept(), tmp_path, "a1111")[0].name == "my-dog.pt"
 
 
 @pytest.mark.parametrize("layout", ["diffusers", "comfyui"])
 def test_a_concept_of_sdxl_is_a_pair(tmp_path, layout):
     taught = concept(sum(SDXL_WIDTHS.values()))
-    file = export_concept(taught, tmp_path, layout)
+    (file,) = export_concept(taught, tmp_path, layout)
     left, right = (torch.from_numpy(part[None]) for part in np.split(taught.token, [768]))
     assert set(load_file(file)) == {"clip_l", "clip_g"}
     assert torch.equal(as_comfyui_reads(file, 768, "clip_l"), left)
@@ -231,7 +232,7 @@ def test_diffusers_gives_each_text_encoder_of_sdxl_its_half(tmp_path, pipeline, 
 
 @pytest.mark.parametrize("layout", ["diffusers", "comfyui", "a1111"])
 def test_an_export_says_where_it_comes_from_and_nothing_else(tmp_path, layout):
-    file = export_concept(concept(), tmp_path, layout)
+    (file,) = export_concept(concept(), tmp_path, layout)
     if file.suffix == ".pt":
         found = torch.load(file, weights_only=True)["provenance"]
     else:
@@ -287,7 +288,20 @@ def test_a_bad_name_is_refused(name):
 
 
 def test_a_concept_of_several_vectors_is_exported_as_rows(tmp_path):
-    file = export_concept(concept(3 * WIDTH), tmp_path, "diffusers", width=WIDTH)
+    (file,) = export_concept(concept(3 * WIDTH), tmp_path, "diffusers", width=WIDTH)
     (rows,) = load_file(file).values()
     assert rows.shape == (3, WIDTH)
     np.testing.assert_array_equal(rows.numpy().reshape(-1), concept(3 * WIDTH).token)
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "comfyui", "a1111"])
+def test_a_concept_of_stages_is_a_file_for_each_with_a_word_of_its_own(tmp_path, layout):
+    taught = replace(concept(6 * WIDTH), anchor=np.zeros(2 * WIDTH, np.float32))
+    files = export_concept(taught, tmp_path, layout, width=WIDTH)
+    stem = "learned_embeds" if layout == "diffusers" else "my-dog"
+    assert [file.stem for file in files] == [f"{stem}-stage-{number}" for number in (1, 2, 3)]
+    for file, rows in zip(files, taught.token.reshape(3, 2, WIDTH), strict=True):
+        assert torch.equal(as_a1111_reads(file), torch.from_numpy(rows))
+    if layout == "diffusers":
+        assert [list(load_file(file)) for file in files] == [[f"<my-dog-stage-{n}>"] for n in (1, 2, 3)]
+    assert "my-dog-stage-1" in usage(files, "my-dog", layout)

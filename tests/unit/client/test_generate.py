@@ -19,6 +19,7 @@ class Taught:
     name: str
     backbone: str
     token: np.ndarray
+    stages: int = 1
 
 
 def request(**changes):

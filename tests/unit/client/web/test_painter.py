@@ -18,7 +18,7 @@ PROMPT = "a <rex>"
 
 
 def order(model, **changes):
-    token = {"name": "rex", "vectors": [[0.1] * 32], "backbone": ""}
+    token = {"name": "rex", "vectors": [[0.1] * 32], "backbone": "", "stages": 1}
     sheet = {"prompt": PROMPT, "negative": "", "seeds": [3, 4]}
     wanted = {"model": str(model), "sheets": [sheet], "tokens": [token], "steps": 2, "guidance": 1.0}
     return wanted | changes
@@ -43,7 +43,7 @@ def test_it_tells_by_what_it_draws_then_how_it_goes_then_each_picture(tiny_backb
 
 def test_the_token_decides_and_the_seed_repeats(tiny_backbone):
     def picture(number):
-        token = {"name": "rex", "vectors": [[number * (-1) ** i * i for i in range(32)]], "backbone": ""}
+        token = {"name": "rex", "vectors": [[number * (-1) ** i * i for i in range(32)]], "backbone": "", "stages": 1}
         return [one["png"] for one in told_of(order(tiny_backbone, tokens=[token])) if "png" in one]
 
     assert picture(1.0) == picture(1.0) != picture(-1.0)
@@ -52,7 +52,7 @@ def test_the_token_decides_and_the_seed_repeats(tiny_backbone):
 def test_what_cannot_be_drawn_is_said(tiny_backbone, tmp_path):
     with pytest.raises(BackboneError, match="--model"):
         told_of(order(tmp_path))
-    stranger = {"name": "rex", "vectors": [[0.1] * 32], "backbone": "ab" * 32}
+    stranger = {"name": "rex", "vectors": [[0.1] * 32], "backbone": "ab" * 32, "stages": 1}
     with pytest.raises(BackboneError, match="was learned on model"):
         told_of(order(tiny_backbone, tokens=[stranger]))
     with pytest.raises(ConfigError, match="steps"):
