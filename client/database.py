@@ -45,6 +45,7 @@ _SCHEMA: Final = (
          signature BLOB NOT NULL, PRIMARY KEY (backbone, kind))""",
     "CREATE TABLE backbones (fingerprint TEXT PRIMARY KEY, width INTEGER NOT NULL)",
     # One row at most, `private` sealed. The operator's key and our own are chosen once; a certificate may be renewed.
+    # Where the operator's key gave way to another, the row gives way to another (`client.identity.succeed`).
     """CREATE TABLE enrolment (
          id INTEGER PRIMARY KEY CHECK (id = 1), operator BLOB NOT NULL, private BLOB NOT NULL, certificate BLOB)""",
     """CREATE TRIGGER keys_are_chosen_once BEFORE UPDATE OF operator, private ON enrolment

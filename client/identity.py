@@ -64,6 +64,36 @@ def keep_certificate(folder: Path, certificate: bytes) -> None:
         rows.execute("UPDATE enrolment SET certificate = ?", (certificate,))
 
 
+def request_again(folder: Path, operator: Ed25519PublicKey) -> bytes:
+    """Give the bytes that ask the key which follows the pinned one for a certificate; nothing is pinned by it.
+
+    Raises:
+        VaultError: this device never asked for one.
+    """
+    row = _read(folder)
+    if row is None:
+        raise VaultError(f"{folder} never asked for a certificate: join first")
+    return request(Ed25519PrivateKey.from_private_bytes(_opened(folder, row)), operator.public_bytes_raw())
+
+
+def succeed(folder: Path, operator: Ed25519PublicKey, certificate: bytes) -> None:
+    """Pin the key that follows the pinned one, with its certificate; `common.terms.open_terms` saw that it follows.
+
+    Raises:
+        VaultError: it is no certificate of that key for this device's.
+    """
+    row = _read(folder)
+    if row is None:
+        raise VaultError(f"{folder} never joined a federation: join first")
+    public = Ed25519PrivateKey.from_private_bytes(_opened(folder, row)).public_key().public_bytes_raw()
+    pinned = operator.public_bytes_raw()
+    if not check_certificate(pinned, public, certificate):
+        raise VaultError("the certificate is not by the operator's fresh key for this device's: ask the operator")
+    with Database(folder).transaction() as rows:
+        rows.execute("DELETE FROM enrolment")  # a row's keys do not change: the vault sees to it
+        rows.execute("INSERT INTO enrolment VALUES (1, ?, ?, ?)", (pinned, row.private, certificate))
+
+
 def is_enrolled(folder: Path) -> bool:
     """Tell whether this person joined a federation; makes nothing where there is nothing."""
     row = _read(folder)

@@ -21,19 +21,21 @@ from client.budget import DEFAULT, checked
 from client.database import FILE as VAULT
 from client.doorstep import apply, base_url, fetch_terms
 from client.files import write_whole
-from client.identity import keep_certificate, operator_key, request_enrolment
+from client.identity import is_enrolled, keep_certificate, operator_key, request_again, request_enrolment, succeed
 from client.ledger import Limits
 from client.membership import keep_membership, node_key, public_pem, read_membership
 from client.priors import admit_backbone
 from client.rules import FEWEST_PEOPLE
 from client.statement import set_limits, statement
 from common.enrolment import Application, to_json
-from common.errors import ConfigError
+from common.errors import ConfigError, ProtocolError, VaultError
 from common.invitation import fingerprint, read_code
+from common.terms import open_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from common.enrolment import Admission
     from common.terms import Terms
 
 KEY_FILE: Final = "device-key.json"
@@ -94,6 +96,8 @@ def join(home: Path, server: str, code: str, agree: Callable[[Terms, bytes], boo
     signed, terms, operator = fetch_terms(address, invitation.fingerprint)
     if not agree(terms, operator):
         return None
+    if is_enrolled(home) and operator_key(home).public_bytes_raw() != operator:
+        return _join_again(home, signed)
     asking = request_enrolment(home, Ed25519PublicKey.from_public_bytes(operator))
     application = Application(request=asking, node_key=public_pem(node_key(home)), secret=invitation.secret)
     if not invitation.secret:
@@ -102,6 +106,22 @@ def join(home: Path, server: str, code: str, agree: Callable[[Terms, bytes], boo
     keep_certificate(home, admission.certificate)
     admit_backbone(home, terms.backbone, terms.width)
     keep_membership(home, signed, admission.node)
+    return terms
+
+
+def _join_again(home: Path, signed: bytes) -> Terms:
+    """Agree anew to an operator whose key gave way to another since.
+
+    Raises:
+        VaultError: it is another operator.
+    """
+    try:
+        terms, operator = open_terms(signed, fingerprint(operator_key(home).public_bytes_raw()))
+    except ProtocolError as error:
+        raise VaultError(f"{home} holds another operator's key: use another state folder for that one") from error
+    admission = _follow(home, terms, operator)
+    keep_membership(home, signed, admission.node)
+    succeed(home, Ed25519PublicKey.from_public_bytes(operator), admission.certificate)
     return terms
 
 
@@ -132,7 +152,8 @@ def renew(folder: Path) -> Terms:
     """Take the operator's present terms, as after an upgrade of the server; where they ask more than was agreed, don't.
 
     A daemon calls this when it starts and when a run has a bundle that it does not know. The server's certificate may
-    have changed too: the operator's pinned key vouches for it.
+    have changed too: the operator's pinned key vouches for it. So it does for a key that follows it, which is pinned
+    in its place; any other is refused.
 
     Raises:
         ConfigError: the server cannot be reached, or the person has to agree anew.
@@ -140,14 +161,27 @@ def renew(folder: Path) -> Terms:
         VaultError: no federation was joined.
     """
     membership = read_membership(folder)
-    pinned = fingerprint(operator_key(folder).public_bytes_raw())
-    signed, terms, _ = fetch_terms(base_url(membership.address), pinned)
-    if terms.issued <= membership.terms.issued:
+    pinned = operator_key(folder).public_bytes_raw()
+    signed, terms, operator = fetch_terms(base_url(membership.address), fingerprint(pinned))
+    if terms.issued <= membership.terms.issued and operator == pinned:
         return membership.terms
     if asked := more(membership.terms, terms):
         raise ConfigError(f"the operator now asks for {', '.join(asked)}: `shoal join` shows it, and nothing is sent")
-    keep_membership(folder, signed, membership.node)
+    admission = None if operator == pinned else _follow(folder, terms, operator)
+    keep_membership(folder, signed, admission.node if admission else membership.node)
+    if admission:
+        succeed(folder, Ed25519PublicKey.from_public_bytes(operator), admission.certificate)
     return terms
+
+
+def _follow(folder: Path, terms: Terms, operator: bytes) -> Admission:
+    """Have this device's key certified by the one that the operator's pinned key gave way to.
+
+    What is kept then is kept in an order that a crash does not disturb: terms by the fresh key open by either.
+    """
+    asking = request_again(folder, Ed25519PublicKey.from_public_bytes(operator))
+    application = Application(request=asking, node_key=public_pem(node_key(folder)), secret=b"")
+    return apply(base_url(terms.address), terms, application)
 
 
 def more(agreed: Terms, now: Terms) -> list[str]:

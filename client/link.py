@@ -42,8 +42,11 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from flwr.app import Message
 
-BEAT_SECONDS: Final = 30.0
-"""A SuperLink counts a device as gone after two of these without a sign of life."""
+BEAT_SECONDS: Final = 60.0
+"""A SuperLink counts a device as gone after two of these without a sign of life; looks for messages are none."""
+BEAT_AFTER: Final = 30.0
+"""Seconds since the last sign of life after which a look is preceded by one. Terms have devices look every 30 s at the
+longest, so that there is always time for one; more signs of life than that would be half of what a SuperLink hears."""
 PATIENCE_SECONDS: Final = 40.0
 """A server that is being started again is waited for so long: its SuperLink needs some 10 s."""
 LONGEST_WAIT: Final = 4.0
@@ -63,7 +66,7 @@ class Link:
 
     def receive(self) -> tuple[Any, Any] | None:
         """Look for a message; give its envelope and the tree of its objects, or None. Shows that the node is alive."""
-        if time.monotonic() - self._beat > BEAT_SECONDS / 2:
+        if time.monotonic() - self._beat > BEAT_AFTER:
             self._beat = time.monotonic()
             beat = SendNodeHeartbeatRequest(node=self._node, heartbeat_interval=BEAT_SECONDS)
             patiently(lambda: self._client.SendNodeHeartbeat(beat))

@@ -57,6 +57,8 @@ class Node:
     _leaves: bool = False
     """Whether a run of an unknown bundle ends the connection: the terms, which name the bundles, may be old."""
     _unknown: bool = False
+    _run: Any = None
+    """The run that was asked about last: what a run is does not change, and each message would cost a request more."""
 
     @property
     def node_id(self) -> int:
@@ -83,7 +85,9 @@ class Node:
             tree, lambda item: link.pull(run_id, item), lambda item: link.confirm(run_id, item), return_type=Message
         )
         message.metadata.__dict__["_message_id"] = tree.object_id
-        reply = self._answer(message, link.run(run_id))
+        if self._run is None or self._run.run_id != run_id:
+            self._run = link.run(run_id)
+        reply = self._answer(message, self._run)
         reply.metadata.__dict__["_message_id"] = reply.object_id
         with no_object_id_recompute():
             # How long the answer took is nobody's business: it depends on what was drawn and on what is in the vault.
@@ -114,7 +118,7 @@ def joined(membership: Membership, app: ClientApp, *, node_config: Mapping[str, 
     """Connect as an enrolled device, over TLS and with its own key, and sign off at the end.
 
     A server that cannot be reached is waited for (`client.link.PATIENCE_SECONDS`), on entering and in a `turn`; whoever
-    looks at least every 15 s stays online.
+    looks at least every 30 s stays online.
 
     Args:
         membership: what `shoal join` kept.

@@ -39,6 +39,8 @@ def width_of(folder: Path, backbone: str) -> int | None:
 def keep_prior(folder: Path, signed: SignedPrior) -> None:
     """Keep a prior that `common.prior.open_prior` accepted, unless a newer one is here already.
 
+    The same one again replaces its signature: the operator's key may have given way to another.
+
     Raises:
         PriorError: it cannot even be decoded.
     """
@@ -47,7 +49,7 @@ def keep_prior(folder: Path, signed: SignedPrior) -> None:
         rows.execute(
             "INSERT INTO priors VALUES (?, ?, ?, ?, ?) ON CONFLICT (backbone, kind) DO UPDATE SET"
             " version = excluded.version, payload = excluded.payload, signature = excluded.signature"
-            " WHERE excluded.version > priors.version",
+            " WHERE excluded.version > priors.version OR excluded.payload = priors.payload",
             (prior.backbone, prior.kind, prior.version, signed.payload, signed.signature),
         )
 

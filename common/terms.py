@@ -1,9 +1,10 @@
 """What an operator asks of people and promises them, signed: the first thing a device reads of a server.
 
-    {"terms": "<the terms as JSON text>", "operator": "<hex>", "signature": "<hex>"}
+    {"terms": "<the terms as JSON text>", "operator": "<hex>", "signature": "<hex>", "succession": [links]}
 
 The signature (Ed25519) is on a domain and the bytes of the text as they stand, so that no form of JSON has to be
-canonical. A device opens it by the fingerprint it was given (`common.invitation`), or by the key that it pinned.
+canonical. A device opens it by the fingerprint it was given (`common.invitation`), or by the key that it pinned; where
+the operator's key gave way to another since, by the links from that one (`common.succession`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, get_type_hints
 
 from common.errors import ProtocolError
-from common.invitation import fingerprint
 from common.prior import KINDS, MAXIMUM_WIDTH, Kind
 from common.secagg.identity import verify
 from common.secagg.wire import KEY, MAXIMUM_PEOPLE
+from common.succession import Link, follows, read_links, to_plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MAXIMUM_TERMS: Final = 64 * 1024
@@ -82,12 +85,13 @@ class Terms:
         _check(self.issued >= 0, "issued")
 
 
-def sign_terms(terms: Terms, operator: Ed25519PrivateKey) -> bytes:
-    """Write terms in the operator's name."""
+def sign_terms(terms: Terms, operator: Ed25519PrivateKey, succession: Sequence[Link] = ()) -> bytes:
+    """Write terms in the operator's name; with the links that led to that key, where there was another before it."""
     text = json.dumps(asdict(terms), ensure_ascii=False)
     signature = operator.sign(_DOMAIN + text.encode())
     public = operator.public_key().public_bytes_raw()
-    return json.dumps({"terms": text, "operator": public.hex(), "signature": signature.hex()}).encode()
+    envelope: dict[str, object] = {"terms": text, "operator": public.hex(), "signature": signature.hex()}
+    return json.dumps(envelope | ({"succession": to_plain(succession)} if succession else {})).encode()
 
 
 def open_terms(data: bytes, pinned: bytes) -> tuple[Terms, bytes]:
@@ -95,10 +99,10 @@ def open_terms(data: bytes, pinned: bytes) -> tuple[Terms, bytes]:
 
     Args:
         data: as `sign_terms` wrote them.
-        pinned: `common.invitation.fingerprint` of the operator's key.
+        pinned: `common.invitation.fingerprint` of the operator's key, or of one that it followed.
 
     Returns:
-        The terms and the operator's public key, 32 bytes.
+        The terms and the operator's public key, 32 bytes; another than the pinned one where that gave way to it.
 
     Raises:
         ProtocolError: they are by another operator, changed, or no terms.
@@ -107,11 +111,12 @@ def open_terms(data: bytes, pinned: bytes) -> tuple[Terms, bytes]:
         envelope: Any = json.loads(data) if len(data) <= MAXIMUM_TERMS else None
         text, operator = envelope["terms"], bytes.fromhex(envelope["operator"])
         signature, signed = bytes.fromhex(envelope["signature"]), _DOMAIN + text.encode()
+        links = read_links(envelope.get("succession", []))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ProtocolError(
             "what the server sent are no terms: is it a Shoal server, and the address right?"
         ) from error
-    if len(operator) != KEY or fingerprint(operator) != pinned:
+    if len(operator) != KEY or not follows(operator, pinned, links):
         raise ProtocolError(
             "this server is not the operator of your code: check code and address, and ask the operator; "
             "if both are right, somebody stands in between"

@@ -18,6 +18,7 @@ from server.control import control
 from server.log import events
 from server.serve import HASH_FILE
 from server.state import outer
+from server.succession import succession
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -68,7 +69,7 @@ def terms_of(config: Config, operator: Ed25519PrivateKey) -> bytes:
         jitter_seconds=config.devices.jitter_seconds,
         issued=int(time.time()),
     )
-    return sign_terms(terms, operator)
+    return sign_terms(terms, operator, succession(config.state))
 
 
 def admit(config: Config, roster: Roster, operator: Ed25519PrivateKey, application: Application) -> Admission:

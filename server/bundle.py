@@ -20,7 +20,7 @@ PACKAGES: Final = ("client", "common", "server")
 """What both apps need; Flower refuses bundles above 10 MB, so only Python files go in."""
 _PROJECT: Final = """[project]
 name = "shoal"
-version = "1.0.0" # Flower wants one; what identifies a bundle is its hash
+version = "1.0.{generation}" # Flower wants one; what identifies a bundle is its hash
 license = "Apache-2.0"
 dependencies = []
 
@@ -37,12 +37,13 @@ clientapp = "client.app:app"
 """
 
 
-def write_bundle(folder: Path, run_config: Mapping[str, str | float]) -> None:
+def write_bundle(folder: Path, run_config: Mapping[str, str | float], generation: int = 0) -> None:
     """Fill `folder` with what `flwr run` needs; what was there is replaced.
 
     Args:
         folder: the bundle's own.
         run_config: as `server.settings.RunSettings.to_run_config` gives it.
+        generation: of the operator's signing key.
 
     Raises:
         ConfigError: one of our packages is not installed.
@@ -53,7 +54,8 @@ def write_bundle(folder: Path, run_config: Mapping[str, str | float]) -> None:
     # A JSON scalar is a TOML scalar as well, as long as characters stand for themselves.
     config = "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in run_config.items())
     include = ", ".join(f'"{package}/**/*.py"' for package in PACKAGES)
-    (folder / "pyproject.toml").write_text(_PROJECT.format(include=include, config=config), encoding="utf-8")
+    text = _PROJECT.format(include=include, config=config, generation=generation)
+    (folder / "pyproject.toml").write_text(text, encoding="utf-8")
 
 
 def bundle_hash(folder: Path) -> str:
@@ -66,17 +68,22 @@ def bundle_hash(folder: Path) -> str:
     return hashlib.sha256(build_fab_from_disk(folder)).hexdigest()
 
 
-def build_bundle(folder: Path) -> bytes:
+def build_bundle(folder: Path, generation: int = 0) -> bytes:
     """Fill `folder` and give the bundle's bytes; no operator's settings are in it, those come with each run.
 
-    So every server of one version of Shoal has the same bundle, and devices go on knowing it when settings change.
+    So every server of one version of Shoal has the same bundle, and devices go on knowing it when settings change. When
+    the signing key gives way to another they do not: a device that stayed online asks for the terms again.
+
+    Args:
+        folder: the bundle's own.
+        generation: how many signing keys there were before the present one.
 
     Raises:
         ConfigError: one of our packages is not installed.
     """
     from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415 - as above
 
-    write_bundle(folder, default_run_config())
+    write_bundle(folder, default_run_config(), generation)
     return build_fab_from_disk(folder)
 
 

@@ -14,6 +14,7 @@ from server.invite import app as invite
 from server.ledgers import app as rounds
 from server.ledgers import top as budget
 from server.priors import app as priors
+from server.rotation import app as keys
 from server.service.commands import app as service
 
 app = typer.Typer(help="Run a Shoal federation.", no_args_is_help=True, add_completion=False)
@@ -25,6 +26,7 @@ app.registered_commands += first_basis.registered_commands
 app.registered_commands += backup.registered_commands
 app.registered_commands += budget.registered_commands
 app.add_typer(priors, name="priors")
+app.add_typer(keys, name="keys")
 app.add_typer(rounds, name="rounds")
 
 

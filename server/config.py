@@ -83,12 +83,16 @@ class Devices:
     poll_seconds: float = 5.0
     jitter_seconds: float = 60.0
     code_hours: float = 72.0
+    from_one_address: int = 100
+    """How many the proxy expects behind one address; more requests a second from there wait, or are refused."""
 
     def __post_init__(self) -> None:
         """Refuse what the terms could not carry."""
         _check(0.2 <= self.poll_seconds <= 30, "devices.poll-seconds", "0.2 to 30: silence of 60 s is a dropout", self)
         _check(0 <= self.jitter_seconds <= 86_400, "devices.jitter-seconds", "0 to 86400", self.jitter_seconds)
         _check(0 < self.code_hours <= 8_760, "devices.code-hours", "above 0, at most 8760", self.code_hours)
+        most = self.from_one_address
+        _check(1 <= most <= 100_000, "devices.from-one-address", "1 to 100000", most)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

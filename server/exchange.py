@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     from common.messages import Fields
 
 LOOK_SECONDS: Final = 0.2
-"""Between two looks for replies: a SuperLink answers some 65 requests a second from SQLite, so 5 are no burden."""
+"""Between two looks for replies: a SuperLink answers some 200 requests a second, so 5 are no burden."""
+REST: Final = 2.0
+"""After a look that took long, rest so many times as long: a SuperLink that is busy with devices, or whose machine is,
+has their answers sooner if it is not asked for them."""
+SENT_AT_ONCE: Final = 32
+"""Questions in one request. A SuperLink writes those in one transaction, and whoever else would write waits: with a
+thousand for longer than the five seconds after which SQLite gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +76,17 @@ def exchange(
         clock: time.
         keep: writes answers down as they arrive, by node id.
     """
-    answers, waiting = Answers(), set[str]()
-    messages = [
+    answers, waiting, end = Answers(), set[str](), clock.now() + seconds
+    unsent = [
         Message(RecordDict({"fields": ConfigRecord(dict(fields))}), node, action, ttl=seconds, group_id=group)
         for node, fields in questions.items()
     ]
-    ids = grid.push_messages(messages)
-    waiting.update(item for item in ids if item)  # the HTTP grid gives None for what the SuperLink refused
-    end = clock.now() + seconds
-    while waiting and clock.now() < end:
+    while (unsent or waiting) and clock.now() < end:
+        began = clock.now()
+        sent, unsent = unsent[:SENT_AT_ONCE], unsent[SENT_AT_ONCE:]
+        if sent:
+            ids = grid.push_messages(sent)
+            waiting.update(item for item in ids if item)  # the HTTP grid gives None for what the SuperLink refused
         arrived = Answers(failures=answers.failures)
         for reply in grid.pull_messages(waiting):
             waiting.discard(reply.metadata.reply_to_message_id)
@@ -86,10 +94,11 @@ def exchange(
         if arrived.fields:
             keep(arrived.fields)
             answers.fields.update(arrived.fields)
-        if waiting:
-            clock.sleep(LOOK_SECONDS)
-    if waiting:
-        answers.failures["silent"] += len(waiting)
+        if waiting and not unsent:
+            took = clock.now() - began
+            clock.sleep(max(LOOK_SECONDS, min(REST * took, end - clock.now())))
+    if lost := len(unsent) + len(waiting):
+        answers.failures["silent"] += lost
     return answers
 
 

@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 KEY_FILE: Final = "signing-key.pem"
 
 
-def signing_key(folder: Path) -> Ed25519PrivateKey:
+def signing_key(folder: Path, name: str = KEY_FILE) -> Ed25519PrivateKey:
     """Load the Ed25519 key that signs priors from the server's state folder, or make one there.
 
     Of several processes that make one at the same time, one wins and all get its key.
 
     Args:
         folder: the state folder; made (mode 0700) if it is missing.
+        name: the key's file.
 
     Raises:
         ConfigError: the file is no Ed25519 key, or others than its owner can read or write it.
     """
-    path = folder / KEY_FILE
+    path = folder / name
     if not path.exists():
         _create(path)
     mode = path.stat().st_mode

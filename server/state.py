@@ -3,6 +3,7 @@
     shoal-server.toml   the configuration               signing-key.pem     signs priors, terms and enrolments
     basis.npy           the public basis                superexec.secret    lets the SuperExec claim tasks
     registry.sqlite     rounds and priors               roster.sqlite       codes and devices
+    succession.json     the signing keys before this one and what they say of it
     tls/  inside/       certificates: towards devices; on loopback
     flower/             Flower's own: the SuperLink's database, installed bundles
     proxy/  log/        what the proxy needs; what the parts say

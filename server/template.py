@@ -34,12 +34,15 @@ enrolment = {enrolment}
 page = {page}
 
 [devices]
-# Seconds between two looks of a device for messages, 0.2 to 30. A SuperLink answers some 65 looks a second here.
+# Seconds between two looks of a device for messages, 0.2 to 30. A SuperLink answers some 200 looks a second where it
+# has a core to itself: leave half of that for rounds.
 poll-seconds = 5.0
 # Devices come online at a random moment within so many seconds, so that not all come at once.
 jitter-seconds = 60.0
 # How long the code of `shoal-server enroll` is good for.
 code-hours = 72.0
+# How many may sit behind one address, as a household or a school does: so many requests a second are served from there.
+from-one-address = 100
 
 [schedule]
 # Hours of the day, UTC, at which a run is started; [] for none but those of `shoal-server run-round`.

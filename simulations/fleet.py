@@ -49,13 +49,17 @@ class Phase:
     waits: list[float] = field(default_factory=list)
     """Seconds that each look took which found nothing."""
     answered: int = 0
+    worked: float = field(default_factory=time.process_time)
+    """Seconds of a core that this process had used when the phase began."""
 
     def as_json(self) -> str:
         """Sum up."""
         waits = sorted(self.waits) or [0.0]
         seconds = time.monotonic() - self.began
         found = {name: 1000 * waits[int(share * (len(waits) - 1))] for name, share in QUANTILES.items()}
-        return json.dumps({"seconds": seconds, "looks": len(self.waits), "answered": self.answered, **found})
+        cores = time.process_time() - self.worked
+        told = {"seconds": seconds, "cpu": cores, "looks": len(self.waits), "answered": self.answered}
+        return json.dumps({**told, **found})
 
 
 class Fleet:

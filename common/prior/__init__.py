@@ -20,7 +20,7 @@ from common.prior.model import (
     check_prior,
     check_public_basis,
 )
-from common.prior.signature import SignedPrior, open_prior, sign_prior
+from common.prior.signature import SignedPrior, open_prior, sign_payload, sign_prior
 
 __all__ = [
     "KINDS",
@@ -40,5 +40,6 @@ __all__ = [
     "decode_prior",
     "encode_prior",
     "open_prior",
+    "sign_payload",
     "sign_prior",
 ]

@@ -29,7 +29,12 @@ class SignedPrior:
 def sign_prior(prior: Prior, private_key: Ed25519PrivateKey) -> SignedPrior:
     """Encode and sign; the operator's side of `open_prior`."""
     payload = encode_prior(prior)
-    return SignedPrior(payload=payload, signature=private_key.sign(_DOMAIN + payload))
+    return SignedPrior(payload=payload, signature=sign_payload(payload, private_key))
+
+
+def sign_payload(payload: bytes, private_key: Ed25519PrivateKey) -> bytes:
+    """Sign what `encode_prior` gave; the same signature whenever it is asked for (RFC 8032), 64 bytes."""
+    return private_key.sign(_DOMAIN + payload)
 
 
 def open_prior(signed: SignedPrior, *, public_key: Ed25519PublicKey, backbone: str, width: int) -> Prior:

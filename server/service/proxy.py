@@ -53,7 +53,7 @@ http {{
     keepalive_timeout 75s;
 
     # A household behind one address may have many devices; a guesser of codes gets ten tries a minute.
-    limit_req_zone $binary_remote_addr zone=fleet:4m rate=100r/s;
+    limit_req_zone $binary_remote_addr zone=fleet:4m rate={address}r/s;
     limit_req_zone $binary_remote_addr zone=enrolment:4m rate={enrolments}r/m;
     limit_conn_zone $binary_remote_addr zone=connections:4m;
     limit_req_status 429;
@@ -67,15 +67,18 @@ http {{
     upstream superlink {{
         server {loopback}:{superlink};
         keepalive 64;
+        # The SuperLink hangs up after five seconds: to ask on such a connection would be a 502.
+        keepalive_timeout 4s;
     }}
     upstream enrolment {{
         server {loopback}:{enrolment};
         keepalive 8;
+        keepalive_timeout 4s;
     }}
 
     server {{
         listen {listen}:{port} ssl;
-        limit_conn connections 256;
+        limit_conn connections {connections};
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_set_header Host {loopback};
@@ -87,7 +90,7 @@ http {{
 
 {fleet}
         location = /v1/shoal/terms {{
-            limit_req zone=fleet burst=200 nodelay;
+            limit_req zone=fleet burst={burst} nodelay;
             limit_except GET {{ deny all; }}
             proxy_pass http://enrolment;
         }}
@@ -103,7 +106,7 @@ http {{
 """
 _METHOD: Final = """\
         location = /v1/fleet/{name} {{
-            limit_req zone=fleet burst=200 nodelay;
+            limit_req zone=fleet burst={burst} nodelay;
             limit_except POST {{ deny all; }}
             proxy_pass https://superlink;
         }}
@@ -120,7 +123,7 @@ def write_proxy(config: Config) -> Path:
     """
     folder, pair, authority = config.state / "proxy", outer(config), inner(config).authority
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    listen = config.federation.listen
+    listen, each = config.federation.listen, config.devices.from_one_address
     text = _TEMPLATE.format(
         folder=_quoted(folder),
         # As root nginx would give its workers to an account that sees nothing in the state folder.
@@ -133,7 +136,10 @@ def write_proxy(config: Config) -> Path:
         port=config.federation.port,
         superlink=config.inside.superlink,
         enrolment=config.inside.enrolment,
-        fleet="".join(_METHOD.format(name=name) for name in FLEET),
+        fleet="".join(_METHOD.format(name=name, burst=2 * each) for name in FLEET),
+        address=each,
+        burst=2 * each,
+        connections=max(256, 2 * each),
         enrolments=ENROLMENTS,
     )
     path = folder / "nginx.conf"

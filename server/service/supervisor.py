@@ -24,6 +24,7 @@ from server.service.parts import ORDER, parts_of
 from server.service.runs import BUNDLE, start_run
 from server.service.schedule import is_due
 from server.state import refresh_certificates
+from server.succession import succession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -173,7 +174,7 @@ def build(config: Config) -> None:
     """Build the bundle of the Shoal that is installed, for runs and for the terms; one process at a time."""
     with (config.state / "build.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        bundle = build_bundle(config.state / "bundle")
+        bundle = build_bundle(config.state / "bundle", len(succession(config.state)))
         (config.state / BUNDLE).write_bytes(bundle)
         write_text(config.state / HASH_FILE, f"{hashlib.sha256(bundle).hexdigest()}\n")
 

@@ -1,12 +1,13 @@
 """What one SuperLink bears: connected devices, looks a second, and a round while the others look on.
 
 A whole server as `shoal-server serve` runs it, on this machine, and the devices on it too: the numbers are for both
-together. The devices connect to the SuperLink itself, over TLS and with keys of their own; the proxy in front would
-count them all as one household.
+together. The devices connect through the proxy, over TLS and with keys of their own, as those outside do; it is told
+that they all sit behind one address.
 """
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from server.control import control
 from server.keys import signing_key
 from server.registry import Registry
 from server.serve import HASH_FILE
-from server.state import LOOPBACK, inner
+from server.state import outer
 from simulations.benchmarks.framework import Bar, Report
 from simulations.fleet import Fleet
 from simulations.harbour import Harbour
@@ -49,60 +50,74 @@ class Form:
 
 
 SMALL: Final = Form(devices=60, people=12, seconds=5.0, interval=3.0)
-FULL: Final = Form(devices=1000, people=128, seconds=30.0, interval=20.0)
+FULL: Final = Form(devices=1000, people=128, seconds=30.0, interval=30.0)
 PROCESSES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What was measured."""
+
+    fast: dict[str, float]
+    """While all looked as fast as they could."""
+    calm: dict[str, float]
+    """While a run was held."""
+    round: float
+    """Seconds from the announcement of the round to its sum."""
+    run: float
+    """Seconds from the start of the run to its end: to see who is ready, the round, to tell everybody the prior."""
 
 
 def run(*, full: bool, seed: int) -> Report:
     """Measure, once with all devices looking as fast as they can, once during a round."""
     form = FULL if full else SMALL
     with tempfile.TemporaryDirectory() as folder:
-        fast, calm, memory, held, whole = measure(Path(folder), form, seed)
-    rows: list[dict[str, Value]] = [
-        {"devices": form.devices, "while": "as fast as they can", **fast, "superlink MB": memory[0]},
-        {"devices": form.devices, "while": f"a round of {form.people}", **calm, "superlink MB": memory[1]},
-    ]
+        found = measure(Path(folder), form, seed)
+    look = found.fast["superlink cpu s"] / max(found.fast["looks"], 1.0)
+    answers = found.calm["superlink cpu s"] - look * found.calm["looks"]
+    phases = {"as fast as they can": found.fast, f"a round of {form.people}": found.calm}
+    rows: list[dict[str, Value]] = [{"devices": form.devices, "while": what, **one} for what, one in phases.items()]
     return Report(
         name="link",
         seed=seed,
         full=full,
         rows=rows,
         ratios={
-            "seconds of the round, keys to sum": held,
-            "seconds of the run, from its start to its end": whole,
-            "MB of the SuperLink for each device": memory[0] / form.devices,
+            "seconds of the round, keys to sum": found.round,
+            "seconds of the run, from its start to its end": found.run,
+            "ms of a core that the SuperLink takes for a look": 1000 * look,
+            "ms of a core that it takes for a question and its answer": 1000 * answers / max(found.calm["answers"], 1),
         },
         bars=[Bar("devices connected to one SuperLink", form.devices, 1000 if full else 60, "at least")],
         notes=[
             f"in the round each device looks every {form.interval:g} s; devices and server share this machine",
             "looks a second: of all devices together, looks that found a message not counted; milliseconds for one",
+            "cpu s: seconds of a core, which do not depend on what else this machine does",
         ],
     )
 
 
-def measure(
-    folder: Path, form: Form, seed: int
-) -> tuple[dict[str, Value], dict[str, Value], tuple[float, float], float, float]:
+def measure(folder: Path, form: Form, seed: int) -> Found:
     """Start everything, look, hold a round; give what was found."""
     settings = {"rounds__poll_seconds": 5.0, "deadline_seconds": 180.0, "wave_size": str(form.people)}
-    with Harbour(folder, **settings) as harbour:
+    with Harbour(folder, from_one_address=10_000, **settings) as harbour:
         config = read_config(harbour.state)
         devices = admit(harbour, folder, form, np.random.default_rng(seed))
-        authority = inner(config).authority
+        authority = outer(config).authority
         bundle = (harbour.state / HASH_FILE).read_text(encoding="ascii").strip()
-        address = f"{LOOPBACK}:{config.inside.superlink}"
-        with Fleet(folder, address, authority.read_bytes() if authority else b"", bundle) as fleet:
+        with Fleet(folder, config.federation.address, authority.read_bytes() if authority else b"", bundle) as fleet:
             fleet.start(devices, PROCESSES)
             fleet.look_every(0.0)
+            before = used(harbour)
             time.sleep(form.seconds)
-            fast, first = summed(fleet.look_every(form.interval)), resident(harbour.part("superlink"))
-            began = time.monotonic()
+            fast = {**summed(fleet.look_every(form.interval)), **since(harbour, before)}
+            began, before = time.monotonic(), used(harbour)
             harbour.command("run-round")
-            whole, second = time.monotonic() - began, resident(harbour.part("superlink"))
-            calm = summed(fleet.end())
+            whole = time.monotonic() - began
+            calm = {**summed(fleet.end()), **since(harbour, before)}
         with Registry(config.run_settings().registry_url) as registry:
             [entry] = [one for one in registry.rounds() if one.state == "done"]
-    return fast, calm, (first, second), (entry.ended - entry.started).total_seconds(), whole
+    return Found(fast=fast, calm=calm, round=(entry.ended - entry.started).total_seconds(), run=whole)
 
 
 def admit(harbour: Harbour, folder: Path, form: Form, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -120,18 +135,28 @@ def admit(harbour: Harbour, folder: Path, form: Form, rng: np.random.Generator) 
     return devices
 
 
-def summed(found: Sequence[dict[str, float]]) -> dict[str, Value]:
+def summed(found: Sequence[dict[str, float]]) -> dict[str, float]:
     """Add the processes up; of their medians and tails the worst."""
     seconds = max(one["seconds"] for one in found)
+    looks = sum(one["looks"] for one in found)
     return {
-        "looks a second": sum(one["looks"] for one in found) / seconds,
-        "answers": sum(int(one["answered"]) for one in found),
+        "seconds": seconds,
+        "looks": looks,
+        "looks a second": looks / seconds,
+        "answers": sum(one["answered"] for one in found),
         **{f"{name} ms": max(one[name] for one in found) for name in ("median", "p95", "p99")},
+        "devices cpu s": sum(one["cpu"] for one in found),
     }
 
 
-def resident(process: int | None) -> float:
-    """Give the memory of a process, MB (proc(5))."""
-    text = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+def since(harbour: Harbour, before: float) -> dict[str, float]:
+    """Give what the SuperLink used since, and its memory now, MB."""
+    text = Path(f"/proc/{harbour.part('superlink')}/status").read_text(encoding="ascii")
     [line] = [line for line in text.splitlines() if line.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024
+    return {"superlink cpu s": used(harbour) - before, "superlink MB": int(line.split()[1]) / 1024}
+
+
+def used(harbour: Harbour) -> float:
+    """Give the seconds of a core that the SuperLink used so far (proc(5): utime and stime, after the name)."""
+    text = Path(f"/proc/{harbour.part('superlink')}/stat").read_text(encoding="ascii")
+    return sum(int(ticks) for ticks in text.rpartition(")")[2].split()[11:13]) / os.sysconf("SC_CLK_TCK")

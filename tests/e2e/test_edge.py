@@ -28,8 +28,8 @@ from flwr.superlink.routers.fleet.router import router as fleet_router
 
 from client.app import app
 from client.doorstep import fetch_terms, trusting
-from client.identity import identity
-from client.join import join
+from client.identity import identity, operator_key
+from client.join import join, renew
 from client.membership import Membership, read_membership
 from client.node import joined
 from common.errors import ConfigError, ProtocolError, ShoalError
@@ -323,6 +323,28 @@ def test_a_backup_restores_the_federation_and_its_devices_go_on(tmp_path):
             joined(read_membership(tmp_path / "lost"), app, node_config={}),
         ):
             pass
+
+
+def test_devices_follow_a_signing_key_that_gave_way_to_another(tmp_path):
+    """The server is stopped for it; afterwards each device has the fresh key pinned and is in the round as before."""
+    harbour = Harbour(tmp_path, rounds__poll_seconds=0.5, patience_seconds=120.0)
+    people = [tmp_path / "people" / str(number) for number in range(8)]
+    rng = np.random.default_rng(5)
+    with harbour:
+        harbour.enrol(*people)
+        before = harbour.operator
+        for folder in people:
+            teach(folder, rng)
+    command = [sys.executable, "-m", "server", "keys", "rotate", str(harbour.state), "--yes"]
+    subprocess.run(command, env=surroundings(), check=True, capture_output=True)
+    assert harbour.operator != before
+    with harbour:
+        for folder in people:
+            renew(folder)
+            assert operator_key(folder).public_bytes_raw() == harbour.operator
+        with running_nodes(tmp_path, people):
+            assert harbour.command("run-round")["outcome"] == "completed", harbour.said
+        assert [found.people for found in sums(harbour)] == [8]
 
 
 def runs_log(harbour):

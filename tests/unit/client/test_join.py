@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from client.cli import app
 from client.database import FILE as VAULT
 from client.doorstep import base_url
-from client.identity import is_enrolled, operator_key
+from client.identity import identity, is_enrolled, operator_key
 from client.join import join, more, renew
 from client.ledger import Limits
 from client.membership import KEY_FILE, is_member, node_key, read_membership
@@ -24,6 +24,8 @@ from client.statement import statement
 from common.enrolment import Admission, answer, read_application, to_json
 from common.errors import ConfigError, ProtocolError, VaultError
 from common.invitation import Invitation, fingerprint, write_code
+from common.secagg.identity import check_certificate
+from common.succession import succeed
 from common.terms import Terms, sign_terms
 from server.certificates import make_certificates
 from simulations.village import BACKBONE, WIDTH
@@ -253,3 +255,110 @@ def test_the_command_takes_no_budget_that_limits_nothing(server, tmp_path):
     found = run(server.url, CODE, "--home", str(tmp_path / "me"), "--budget", "inf", "--yes")
     assert isinstance(found.exception, ConfigError)
     assert server.posted == []
+
+
+NEXT, THIEF = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (7, 8))
+
+
+def rotated(server, *, operator=NEXT, links=None):
+    """Have the operator's key give way to another, or somebody say that it did."""
+    server.operator = operator
+    server.tell(issued=server.terms.issued + 1)
+    server.body = sign_terms(server.terms, operator, [succeed(OPERATOR, NEXT)] if links is None else links)
+
+
+def test_a_key_that_the_pinned_one_vouches_for_takes_its_place(server, tmp_path):
+    home = tmp_path / "me"
+    join(home, server.url, CODE, yes)
+    before = identity(home)
+    rotated(server)
+    assert renew(home) == server.terms
+    assert operator_key(home) == NEXT.public_key()
+    me = identity(home)
+    assert me.public == before.public
+    assert check_certificate(NEXT.public_key().public_bytes_raw(), me.public, me.certificate)
+    assert json.loads(server.posted[-1])["secret"] == ""  # on the roster: no code is needed
+    assert read_membership(home).terms == server.terms
+    assert renew(home) == server.terms
+    assert len(server.posted) == 2
+
+
+FORGED = {
+    "no link": [],
+    "a link by the thief": [replace(succeed(THIEF, THIEF), previous=OPERATOR.public_key().public_bytes_raw())],
+    "a link to another": [succeed(OPERATOR, NEXT)],
+    "a link not accepted": [replace(succeed(OPERATOR, THIEF), acceptance=bytes(64))],
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_rotation_is_refused_and_changes_nothing(server, tmp_path, name):
+    home = tmp_path / "me"
+    join(home, server.url, CODE, yes)
+    before = server.terms
+    rotated(server, operator=THIEF, links=FORGED[name])
+    with pytest.raises(ProtocolError, match="not the operator"):
+        renew(home)
+    assert operator_key(home) == OPERATOR.public_key()
+    assert read_membership(home).terms == before
+    assert len(server.posted) == 1
+
+
+def test_the_old_key_is_nobody_once_it_gave_way(server, tmp_path):
+    """Who stole it later leads no device away that knows the fresh one."""
+    home = tmp_path / "me"
+    join(home, server.url, CODE, yes)
+    rotated(server)
+    renew(home)
+    for operator, links in ((OPERATOR, []), (THIEF, [succeed(OPERATOR, THIEF)])):
+        rotated(server, operator=operator, links=links)
+        with pytest.raises(ProtocolError, match="not the operator"):
+            renew(home)
+    assert operator_key(home) == NEXT.public_key()
+
+
+def test_a_certificate_that_is_not_by_the_fresh_key_is_not_kept(server, tmp_path, monkeypatch):
+    home = tmp_path / "me"
+    join(home, server.url, CODE, yes)
+    rotated(server)
+    kept = identity(home)
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "admit", lambda: to_json(Admission(certificate=kept.certificate, node=7)))
+        with pytest.raises(VaultError, match="not by the operator's fresh key"):
+            renew(home)
+    assert operator_key(home) == OPERATOR.public_key()
+    assert identity(home) == kept
+    renew(home)
+    assert operator_key(home) == NEXT.public_key()
+
+
+def test_a_device_that_dies_between_the_two_files_goes_on(server, tmp_path, monkeypatch):
+    home = tmp_path / "me"
+    join(home, server.url, CODE, yes)
+    rotated(server)
+    with monkeypatch.context() as patch:
+        patch.setattr("client.join.succeed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            renew(home)
+    assert read_membership(home).terms == server.terms  # by the fresh key, which the pinned one vouches for
+    renew(home)
+    assert operator_key(home) == NEXT.public_key()
+
+
+def test_who_agrees_anew_after_a_rotation_joins_the_same_operator(server, tmp_path):
+    home = tmp_path / "me"
+    join(home, server.url, CODE, yes)
+    server.terms = replace(server.terms, epsilon=2.0)
+    rotated(server)
+    assert join(home, server.url, CODE, yes) == server.terms  # the old code still names the operator
+    assert operator_key(home) == NEXT.public_key()
+
+
+def test_another_operators_rotation_is_not_joined_over_the_first(server, tmp_path):
+    home = tmp_path / "me"
+    join(home, server.url, CODE, yes)
+    rotated(server, operator=THIEF, links=[])
+    code = write_code(Invitation(fingerprint(THIEF.public_key().public_bytes_raw()), b"0123456789"))
+    with pytest.raises(VaultError, match="another operator's key"):
+        join(home, server.url, code, yes)
+    assert operator_key(home) == OPERATOR.public_key()

@@ -119,3 +119,20 @@ def test_how_long_an_answer_took_is_not_told(app, monkeypatch):
     link = Link()
     link.node(app, monkeypatch).turn()
     assert link.told == [0.0]
+
+
+def test_a_run_is_asked_about_once(app, monkeypatch):
+    link = Link()
+    asked = []
+    monkeypatch.setattr(link, "run", lambda number: asked.append(number) or link.known)
+    node = link.node(app, monkeypatch)
+    for _ in range(3):
+        link.waiting = [link.message]
+        assert node.turn()
+    assert asked == [7]
+    link.message.metadata.__dict__["_run_id"] = 8  # another run: it may be of another bundle
+    link.waiting = [link.message]
+    link.known = SimpleNamespace(run_id=8, fab_hash="ef" * 32, override_config={})
+    node.turn()
+    assert asked == [7, 8]
+    assert link.sent[-1].error.reason == UNKNOWN_APP
