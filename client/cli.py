@@ -17,7 +17,7 @@ from client.daemon.commands import register
 from client.forgetting import STAYS, check_known, in_words
 from client.forgetting import forget as forget_concept
 from client.join import command as join
-from client.options import Home, Json, Model
+from client.options import Device, Home, Json, Model, Threads
 from client.protection import command as protection
 from client.quiet import quiet
 from client.service.commands import app as service
@@ -54,11 +54,11 @@ def learn(
         bool, typer.Option("--reference", help="Learn by the published algorithm, to compare.")
     ] = False,
     engine: Annotated[
-        Literal["auto", "differences", "quanto", "float32"],
+        Literal["auto", "differences", "quanto", "bfloat16", "float32"],
         typer.Option(help="What computes the losses; auto is the fastest that passes the gate."),
     ] = "auto",
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Processor threads. [default: PyTorch's choice]")] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     vectors: Annotated[int, typer.Option(help="Vectors of the concept: more hold more, and need more forwards.")] = 1,
     stages: Annotated[
         int,
@@ -120,6 +120,8 @@ def generate(
         str | None, typer.Option(help="One of diffusers' schedulers, as DDIMScheduler. [default: the model's]")
     ] = None,
     batch: Annotated[int, typer.Option(help="Pictures drawn at once.")] = 4,
+    device: Device = "cpu",
+    threads: Threads = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the PNG files.")] = Path(),
     model: Model = None,
     machine: Json = False,
@@ -138,6 +140,8 @@ def generate(
         guidance=guidance,
         scheduler=scheduler,
         batch=batch,
+        device=device,
+        threads=threads,
         folder=out,
     )
     files = draw(order, model, home, Console(stderr=machine))

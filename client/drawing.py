@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from client.backbone.choice import check_device, use_threads
 from client.backbone.engine import fingerprint
 from client.backbone.folder import find_backbone, sampling
 from client.backbone.schedulers import use_scheduler
@@ -29,6 +30,9 @@ class Order:
     guidance: float | None = None
     scheduler: str | None = None
     batch: int = 4
+    device: str = "cpu"
+    threads: int | None = None
+    """Of PyTorch, for the whole process; None leaves them as they are."""
     folder: Path = Path()
     """Where the PNG files go."""
 
@@ -39,11 +43,13 @@ def draw(order: Order, model: str | None, home: Path, console: Console) -> tuple
     Raises:
         ShoalError: a concept, the scheduler or the model is unknown, or the folder cannot be written.
     """
+    check_device(order.device)
+    use_threads(order.threads)
     folder = find_backbone(model)
     request = _request(order, folder)
     concepts = [Vault(home).concept(name) for name in mentioned(order.prompt, order.negative)]
     with console.status("loading the model"):
-        pipeline = load_pipeline(folder)
+        pipeline = load_pipeline(folder, device=order.device)
         if order.scheduler is not None:
             use_scheduler(pipeline, order.scheduler)
         stages = add_concepts(pipeline, folder, concepts)

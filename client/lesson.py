@@ -43,6 +43,7 @@ REASONS = {
     "plateau": "it stopped getting better",
     "budget": "the budget was spent",
     "paused": "it was stopped",
+    "broken": "then its losses were no numbers any more, and the last good token was kept",
 }
 
 
@@ -188,6 +189,7 @@ def _engine(lesson: Lesson, model: str | None, home: Path, listener: Listener) -
         lesson.engine,
         device=lesson.device,
         threads=lesson.threads,
+        by="losses" if lesson.published else "predictions",
         told=listener.says,
     )
 

@@ -15,4 +15,6 @@ Home = Annotated[
 Model = Annotated[
     str | None, typer.Option("--model", help="Folder or hub name of a Stable Diffusion model, else SHOAL_MODEL.")
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads. [default: PyTorch's choice]")]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]

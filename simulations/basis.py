@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.backbone.engine import Engine
+from client.learn.subspace import principal_directions, vocabulary_covariance
 
 DIMENSIONS = 64
 """p, the width of what people contribute (design, section 3)."""
@@ -16,8 +17,6 @@ def public_basis(engine: Engine, dimensions: int = DIMENSIONS) -> NDArray[np.flo
 
     The signs are fixed (the largest entry of a column is positive), so that everybody computes the same matrix.
     """
-    table = engine.vocabulary().double().numpy()
-    _, _, rows = np.linalg.svd(table - table.mean(axis=0), full_matrices=False)
-    basis = rows[:dimensions].T
+    basis = principal_directions(vocabulary_covariance(engine.vocabulary()), dimensions)[0].numpy()
     peaks = basis[np.abs(basis).argmax(axis=0), np.arange(dimensions)]
     return np.ascontiguousarray(basis * np.sign(peaks), dtype=np.float32)

@@ -8,16 +8,17 @@ from typing import Literal, get_args
 
 import torch
 
-from client.backbone.compact import EXACT, CompactEngine
+from client.backbone.compact import EXACT, CompactEngine, Form
 from client.backbone.engine import TorchEngine, fingerprint
-from client.backbone.gate import judged, refusal
+from client.backbone.gate import Judged, judged, refusal
 from common.errors import ConfigError
 
-Name = Literal["auto", "differences", "quanto", "float32"]
+Name = Literal["auto", "differences", "quanto", "bfloat16", "float32"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 FASTEST_FIRST: tuple[Name, ...] = ("differences", "quanto")
-"""What ``auto`` tries; float32 is what the gate measures by and passes by definition."""
+"""What ``auto`` tries; float32 is what the gate measures by and passes by definition. bfloat16, on candidates as they
+are, has to be named: where it passes, on Pictograms, it is no faster than differences (docs/engines.md)."""
 
 
 def open_engine(
@@ -27,6 +28,7 @@ def open_engine(
     *,
     device: str = "cpu",
     threads: int | None = None,
+    by: Judged = "predictions",
     told: Callable[[str], None] = lambda _: None,
 ) -> CompactEngine | TorchEngine:
     """Return an engine that has passed the gate on this backbone.
@@ -39,6 +41,7 @@ def open_engine(
         name: which engine; ``auto`` takes the fastest that passes.
         device: as PyTorch names it: cpu, cuda, mps.
         threads: of PyTorch, for the whole process; None leaves them as they are.
+        by: slopes of what the search will follow: the losses' are the published algorithm's.
         told: is told what takes time.
 
     Raises:
@@ -48,15 +51,12 @@ def open_engine(
     check_device(device)
     if name not in NAMES:
         raise ConfigError(f"there is no engine {name!r}: choose one of {', '.join(NAMES)}")
-    if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads must be at least 1, got {threads}")
-        torch.set_num_threads(threads)
+    use_threads(threads)
     tried = FASTEST_FIRST if name == "auto" else (name,)
     for each in tried:
         if each == "float32":
             break
-        if _passes(each, folder, cache, device, told, only=name != "auto"):
+        if _passes(each, folder, cache, device, by, told, only=name != "auto"):
             return _open(each, folder, cache, device)
     return _open("float32", folder, cache, device)
 
@@ -73,8 +73,23 @@ def check_device(device: str) -> None:
         raise ConfigError(f"there is no device {device!r} here: choose {', '.join(d for d in there if there[d])}")
 
 
-def _passes(name: Name, folder: Path, cache: Path, device: str, told: Callable[[str], None], *, only: bool) -> bool:
-    place = cache / fingerprint(folder)[:32] / "slopes.json"
+def use_threads(threads: int | None) -> None:
+    """Compute with so many processor threads from now on; None leaves them as they are.
+
+    Raises:
+        ConfigError: there is no such number of threads.
+    """
+    if threads is None:
+        return
+    if threads < 1:
+        raise ConfigError(f"threads must be at least 1, got {threads}")
+    torch.set_num_threads(threads)
+
+
+def _passes(
+    name: Name, folder: Path, cache: Path, device: str, by: Judged, told: Callable[[str], None], *, only: bool
+) -> bool:
+    place = cache / fingerprint(folder)[:32] / "verdicts.json"
     if not place.exists():
         told("comparing the engine's slopes with float32's, once for this model")
     verdict = judged(
@@ -83,6 +98,7 @@ def _passes(name: Name, folder: Path, cache: Path, device: str, told: Callable[[
         lambda: CompactEngine(folder, cache, device=device, form=EXACT),
         place,
         f"{device.split(':', maxsplit=1)[0]}, torch {torch.__version__}",
+        by,
     )
     if only and not verdict.passes:
         raise refusal(name, verdict)
@@ -92,4 +108,6 @@ def _passes(name: Name, folder: Path, cache: Path, device: str, told: Callable[[
 def _open(name: Name, folder: Path, cache: Path, device: str) -> CompactEngine | TorchEngine:
     if name == "differences":
         return CompactEngine(folder, cache, device=device)
+    if name == "bfloat16":
+        return CompactEngine(folder, cache, device=device, form=Form(differences=False))
     return TorchEngine(folder, device=device, int8=name == "quanto")

@@ -103,7 +103,8 @@ class CompactEngine:
 
     def vocabulary(self) -> Tensor:
         """Return the table of token embeddings, shape (V, d)."""
-        return torch.cat([text.table.float() for text in self._texts], dim=1)
+        tables = [text.table for text in self._texts]
+        return tables[0] if len(tables) == 1 else torch.cat(tables, dim=1)
 
     def templates(self, kind: str) -> int:
         """Return how many prompts a kind of concept has."""

@@ -18,10 +18,8 @@ from client.backbone.latents import Batch, Latents
 from client.backbone.lexicon import Lexicon, read_lexicon
 from client.backbone.prompts import sayings, token_ids, word_vector
 from client.backbone.quantization import frozen
+from client.backbone.slices import Slices
 from common.errors import BackboneError
-
-ROWS_AT_ONCE = 32
-"""Rows (candidates times draws) of one U-Net call; more are cut into slices to bound the memory."""
 
 
 class Engine(Protocol):
@@ -48,7 +46,7 @@ class Engine(Protocol):
         ...
 
     def vocabulary(self) -> Tensor:
-        """Return the table of token embeddings, shape (V, d)."""
+        """Return the table of token embeddings, shape (V, d), in the precision of its file, mapped where it can be."""
         ...
 
     def templates(self, kind: str) -> int:
@@ -113,6 +111,7 @@ class TorchEngine:
             BackboneError: the folder holds no such pipeline.
         """
         self.folder, self.device, self.vectors = folder, device, 1
+        self._slices = Slices(with_base=False)
         if (folder / "text_encoder_2").is_dir():
             raise BackboneError(f"{folder} has two text encoders, as Stable Diffusion XL: choose --engine differences")
         try:
@@ -166,17 +165,15 @@ class TorchEngine:
     def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return each candidate's mean denoising loss on the batch, shape (candidates,).
 
-        Every candidate meets the same latents, noise and timesteps; all rows go through the U-Net together,
-        in slices of whole candidates when there are more than `ROWS_AT_ONCE`.
+        Every candidate meets the same latents, noise and timesteps; all rows go through the U-Net together, in slices
+        where that is too much.
         """
-        at_once = max(1, ROWS_AT_ONCE // len(batch))
-        return torch.cat([self.losses_with_graph(part, batch, kind) for part in candidates.split(at_once)])
+        return self._slices.losses(self._scored, candidates, batch, kind)
 
     @torch.inference_mode()
     def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return what each candidate's predictions miss, shape (candidates, draws, entries), in slices as `losses`."""
-        at_once = max(1, ROWS_AT_ONCE // len(batch))
-        return torch.cat([self._missed(part, batch, kind).cpu() for part in candidates.split(at_once)])
+        return self._slices.scored(lambda *given: self._missed(*given).cpu(), candidates, batch, kind)
 
     @torch.inference_mode()
     def meanings(self, candidates: Tensor, text: str) -> Tensor:
@@ -191,7 +188,11 @@ class TorchEngine:
 
     def losses_with_graph(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Score without slices and outside inference mode, so that the benchmarks' yardstick can differentiate."""
-        return self._missed(candidates, batch, kind).square().mean(dim=(1, 2)).cpu()
+        return self._scored(candidates, batch, kind).mean(dim=1)
+
+    def _scored(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return losses of shape (candidates, draws) from one U-Net call."""
+        return self._missed(candidates, batch, kind).square().mean(dim=2).cpu()
 
     def _missed(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return residuals, shape (candidates, draws, entries), from one U-Net call."""

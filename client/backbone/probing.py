@@ -8,6 +8,8 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.backbone.latents import Batch
 from client.backbone.lexicon import Lexicon, noisiest
+from client.learn.estimator import forward_jacobian
+from client.learn.subspace import principal_directions, vocabulary_covariance
 
 FEATURES = 16
 """q, principal directions of what words draw: more fit words better and unseen pictures worse."""
@@ -37,13 +39,13 @@ def make_lexicon(engine: Engine, seed: int = 0) -> Lexicon:
     """Compute a backbone's lexicon; costs a forward pass for each of its words, and `PROBED` times p + 1 more."""
     generator = torch.Generator().manual_seed(seed)
     table = engine.vocabulary()
-    words = table[known(table)]
+    words = table[known(table)].float()
     pictures = _pictures(engine, words, generator)
     centre = pictures.mean(dim=0)
     _, singular, rows = torch.linalg.svd(pictures - centre, full_matrices=False)
     count = min(FEATURES, len(singular))
     features = (rows[:count] / (singular[:count, None] / len(words) ** 0.5)).contiguous()
-    basis, spread = principal_directions(table)
+    basis, spread = (x.float().contiguous() for x in principal_directions(vocabulary_covariance(table), DIRECTIONS))
     return Lexicon(
         centre=centre,
         features=features,
@@ -55,17 +57,9 @@ def make_lexicon(engine: Engine, seed: int = 0) -> Lexicon:
 
 def known(table: Tensor) -> Tensor:
     """Return which rows of a table of embeddings, shape (V, width), training met; the first if lengths do not tell."""
-    lengths = table.norm(dim=1)
+    lengths = table.float().norm(dim=1)
     met: Tensor = (lengths > TRAINED * lengths.sort().values[: max(1, len(table) // 2)].median()).nonzero()[:, 0]
     return (met if len(met) > 4 * FEATURES else torch.arange(len(table)))[:MOST_WORDS]
-
-
-def principal_directions(table: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the vocabulary's leading principal directions, shape (width, p), and the spread along each, (p,)."""
-    values, vectors = torch.linalg.eigh(torch.cov(table.double().T))
-    count = min(DIRECTIONS, len(values))
-    spread = values.flip(0)[:count].clamp(min=float(values.max()) * 1e-9).sqrt()
-    return vectors.flip(1)[:, :count].float().contiguous(), spread.float()
 
 
 def _pictures(engine: Engine, words: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,7 +93,10 @@ def _curvature(engine: Engine, words: Tensor, pictures: Tensor, axes: Tensor, ge
             timesteps=torch.randint(low, high, (1,), generator=generator),
             templates=torch.zeros(1).long(),
         )
-        missed = engine.residuals(torch.cat([words[word][None], words[word] + PROBE * axes.T]), draw, "object")[:, 0]
-        slopes = (missed[1:] - missed[0]) / PROBE
+
+        def residuals(places: Tensor, word: Tensor = words[word], draw: Batch = draw) -> Tensor:
+            return engine.residuals(word + places @ axes.T, draw, "object")[:, 0]
+
+        _, slopes = forward_jacobian(residuals, torch.zeros(axes.shape[1]), PROBE)
         total += slopes @ slopes.T / slopes.shape[1]
     return total / len(chosen)

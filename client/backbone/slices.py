@@ -24,6 +24,8 @@ class Slices:
     """How much goes into one call; it shrinks where the memory runs out, and stays so."""
 
     pixels: int = LATENT_PIXELS
+    with_base: bool = True
+    """Whether the first candidate goes into every call, as the one that the others are carried as differences from."""
 
     def losses(self, score: Score, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return each candidate's mean over the draws, shape (candidates,); raises what `scored` raises."""
@@ -48,18 +50,17 @@ class Slices:
         return max(1, self.pixels // (batch.latents.shape[-2] * batch.latents.shape[-1]))
 
     def _cut(self, score: Score, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
-        """Score by slices of draws, or draw by draw by slices of candidates, the first one with each."""
+        """Score by slices of draws, or draw by draw by slices of candidates."""
         rows = self.rows(batch)
         if len(candidates) <= rows:
             parts = batch.split(rows // len(candidates))
             return torch.cat([score(candidates, part, kind) for part in parts], dim=1)
         return torch.cat([self._by_candidates(score, candidates, part, kind, rows) for part in batch.split(1)], dim=1)
 
-    @staticmethod
-    def _by_candidates(score: Score, candidates: Tensor, draw: Batch, kind: str, rows: int) -> Tensor:
+    def _by_candidates(self, score: Score, candidates: Tensor, draw: Batch, kind: str, rows: int) -> Tensor:
         base, rest = candidates[:1], candidates[1:]
-        if rows == 1:
-            return torch.cat([score(each[None], draw, kind) for each in candidates])
+        if rows == 1 or not self.with_base:
+            return torch.cat([score(part, draw, kind) for part in candidates.split(rows)])
         parts = [score(torch.cat([base, part]), draw, kind) for part in rest.split(rows - 1)]
         return torch.cat([parts[0][:1], *(part[1:] for part in parts)])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.backbone.latents import Latents, draw_batch
 from client.learn.reference import ReferenceSettings, published_draws, reference_search
+from client.learn.search import LossError
 from client.learn.settings import Learned, Progress, Reason
 
 PUBLISHED_FORWARDS = 90_000
@@ -40,7 +42,7 @@ def learn_as_published(
         kind: which prompts the token is learned in.
         class_word: the word whose embedding is the start.
         forwards: the budget; the published one is `PUBLISHED_FORWARDS`.
-        seed: decides directions, noise and timesteps.
+        seed: decides directions, noise and timesteps. Where losses become no numbers, the last good token is kept.
         progress: called now and then.
         stop: asked before every step; True ends the learning, which cannot be taken up again.
     """
@@ -57,7 +59,11 @@ def learn_as_published(
     anchor = engine.anchor(class_word)
     token, spent, reason = anchor, 0, _reason(stopped=stop())
     history = [(0, score(anchor))]
-    for count, (spent, token) in enumerate(reference_search(anchor, next_losses, settings, generator), start=1):
+    for count, (done, following) in enumerate(reference_search(anchor, next_losses, settings, generator), start=1):
+        if not following.isfinite().all():
+            reason = "broken"
+            break
+        spent, token = done, following
         if count % REPORTED_EVERY == 0:
             history.append((spent, score(token)))
             told = Progress(forwards=spent, total_forwards=forwards, loss=history[-1][1], message="as published")
@@ -65,7 +71,10 @@ def learn_as_published(
         reason = _reason(stopped=stop())
         if reason == "paused" or spent + settings.forwards > forwards:
             break
-    history.append((spent, score(token)))
+    history = [*history, (spent, score(token))]
+    history = [(forwards, loss) for forwards, loss in history if math.isfinite(loss)]
+    if not history:
+        raise LossError("the losses are no numbers: try another --engine")
     return Learned(
         token=token.numpy(),
         anchor=anchor.numpy(),

@@ -28,7 +28,7 @@ VALIDATION_SHARE = 0.3
 
 
 class LossError(ShoalError):
-    """The backbone gave losses that are not numbers."""
+    """The backbone gave losses that are not numbers, before there was anything good to keep."""
 
 
 @dataclass(slots=True)
@@ -71,7 +71,7 @@ class Search:
         losses = self.task.losses(compared, self.validation).tolist()
         self.spent += len(compared) * len(self.validation)
         if not all(math.isfinite(loss) for loss in losses):
-            raise LossError(f"the loss became {losses[-1]} after {self.spent} forwards: the last good token is kept")
+            raise LossError(f"the loss became {losses[-1]} after {self.spent} forwards: try another --engine")
         if not self.history:
             self._begin_counting(losses[0])
         self.history.append((self.spent, losses[-1]))
@@ -92,7 +92,7 @@ class Search:
         self.step_loss = self.descent.step(self.task, self.generator)
         self.spent += self.descent.forwards
         if not math.isfinite(self.step_loss) or not bool(self.descent.place.isfinite().all()):
-            raise LossError(f"a loss became {self.step_loss} after {self.spent} forwards: the last good token is kept")
+            raise LossError(f"a loss became {self.step_loss} after {self.spent} forwards: try another --engine")
         return self.spent >= self.next_validation and self.validate()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -200,14 +200,19 @@ def learn(
 
     Raises:
         CheckpointError: the checkpoint is damaged or of another learning.
-        LossError: the losses are not numbers; the checkpoint keeps the last good token.
+        LossError: the losses are not numbers from the start; later the search ends with the last good token.
     """
     search = new_search(engine, latents, kind, class_word, settings)
     if checkpoint is not None and checkpoint.exists():
         search.restore(checkpoint)
     else:
         search.begin(prior, known)
-    return _run(search, checkpoint, progress, stop, watch)
+    try:
+        return _run(search, checkpoint, progress, stop, watch)
+    except LossError:
+        if search.best_loss < search.start_loss:
+            return search.learned("broken")
+        raise
 
 
 def _run(

@@ -63,7 +63,8 @@ class Progress:
     message: str
 
 
-Reason = Literal["plateau", "budget", "paused"]
+Reason = Literal["plateau", "budget", "paused", "broken"]
+"""Why a search ended; broken: losses became no numbers, and the last good token is what was learned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

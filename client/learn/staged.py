@@ -131,7 +131,7 @@ def at_stage(engine: Engine, timesteps: tuple[int, int]) -> Engine:
 
 
 def together(stages: list[Learned]) -> Learned:
-    """Return one result for all stages; paused, or out of budget, if one is."""
+    """Return one result for all stages; paused, broken or out of budget if one is."""
     reasons = {stage.reason for stage in stages}
     count = len(stages)
     history, before = [], 0
@@ -147,7 +147,7 @@ def together(stages: list[Learned]) -> Learned:
         start_loss=sum(stage.start_loss for stage in stages) / count,
         loss=sum(stage.loss for stage in stages) / count,
         forwards=before,
-        reason=next((reason for reason in ("paused", "budget") if reason in reasons), "plateau"),
+        reason=next((reason for reason in ("paused", "broken", "budget") if reason in reasons), "plateau"),
         overhead=sum(stage.overhead for stage in stages),
         start=stages[0].start,
         history=tuple(history),

@@ -19,6 +19,9 @@ KEPT = 0.985
 MOST = 16
 """Axes of a search at most: each costs a forward pass a draw."""
 
+ROWS_AT_ONCE = 2048
+"""Words that are in double precision together: 49,408 of them, twice, would be the memory's peak."""
+
 LEADING = 8
 """Of them stay where there would have to be more; the others are turned to new directions from time to time."""
 
@@ -88,12 +91,24 @@ def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None) -> Shape
 
 def vocabulary_covariance(table: Tensor) -> Tensor:
     """Return how the backbone's own words are spread, shape (width, width): what is known without any prior."""
-    mean = table.mean(dim=0, dtype=torch.float64)
-    total = torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64)
-    for rows in table.split(4096):  # a table of 49,408 words in double precision, twice, would be the memory's peak
+    total = torch.zeros(table.shape[1], dtype=torch.float64)
+    for rows in table.split(ROWS_AT_ONCE):
+        total += rows.double().sum(dim=0)
+    mean, moment = total / len(table), torch.zeros(table.shape[1], table.shape[1], dtype=torch.float64)
+    for rows in table.split(ROWS_AT_ONCE):
         centred = rows.double() - mean
-        total += centred.T @ centred
-    return total / (len(table) - 1)
+        moment += centred.T @ centred
+    return moment / (len(table) - 1)
+
+
+def principal_directions(covariance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the leading principal directions, shape (width, p), orthonormal columns, and the spread along each, (p,).
+
+    In double precision; a spread of nothing is given a thousandth of a millionth of the largest variance.
+    """
+    values, vectors = torch.linalg.eigh(covariance.double())
+    leading = values.flip(0)[:count].clamp(min=float(values.max()) * 1e-9).sqrt()
+    return vectors.flip(1)[:, :count], leading
 
 
 def cohort_covariance(prior: Prior, cohort: Cohort, vocabulary: Tensor) -> Tensor:

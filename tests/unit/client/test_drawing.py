@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+import torch
 from diffusers import EDMEulerScheduler
 from PIL import Image
 from rich.console import Console
@@ -77,7 +78,7 @@ class _Bar:
 
 
 def test_a_name_nobody_taught_ends_before_anything_is_loaded(tmp_path, home, console, monkeypatch):
-    monkeypatch.setattr("client.drawing.load_pipeline", lambda _: pytest.fail("it was loaded"))
+    monkeypatch.setattr("client.drawing.load_pipeline", lambda *_, **__: pytest.fail("it was loaded"))
     with pytest.raises(ShoalError, match="my-cat"):
         draw(order(tmp_path, negative="<my-cat>"), None, home, console)
 
@@ -126,3 +127,28 @@ def test_every_scheduler_draws_the_same_thing(tmp_path):
             assert np.abs(found - wanted).mean() < 20, name
     pipeline.scheduler = EDMEulerScheduler.from_config(pipeline.scheduler.config)
     assert np.abs(picture() - wanted).mean() > 40  # why it is no choice, and that the measure sees it
+
+
+@pytest.mark.parametrize(("changes", "told"), [({"device": "tpu"}, "no device 'tpu'"), ({"threads": 0}, "threads")])
+def test_a_device_or_threads_that_are_not_there_are_refused(tmp_path, home, console, changes, told):
+    with pytest.raises(ShoalError, match=told):
+        draw(order(tmp_path, **changes), None, home, console)
+
+
+def test_threads_are_an_argument(tmp_path, home, console):
+    before = torch.get_num_threads()
+    try:
+        draw(order(tmp_path, threads=before + 1, steps=1), None, home, console)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_gpu_draws_what_the_processor_draws(tmp_path, home, console, device):
+    there = torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
+    if not there:
+        pytest.skip(f"NO {device.upper()} HERE: nothing of it was tested")
+    (here,) = draw(order(tmp_path / "cpu", steps=10), None, home, console)
+    (other,) = draw(order(tmp_path / device, steps=10, device=device), None, home, console)
+    assert np.abs(pixels(here) - pixels(other)).mean() < 3

@@ -13,10 +13,13 @@ from client.backbone.engine import TorchEngine
 from common.errors import BackboneError, ConfigError
 
 
-def decide(cache, cosines):
+def decide(cache, cosines, by="predictions"):
     """Write verdicts as if they had been measured."""
-    place = next(cache.iterdir()) / "slopes.json"
-    place.write_text(json.dumps({f"{name} on cpu, torch {torch.__version__}": c for name, c in cosines.items()}))
+    place = next(cache.iterdir()) / "verdicts.json"
+    machine = f"on cpu, torch {torch.__version__}"
+    place.write_text(
+        json.dumps({f"{by} of {name} {machine}": {"cosine": c, "error": 0.1} for name, c in cosines.items()})
+    )
 
 
 @pytest.fixture
@@ -46,6 +49,22 @@ def test_an_engine_that_was_named_and_does_not_pass_is_refused(tiny_backbone, ca
     decide(cache, {"differences": 0.94})
     with pytest.raises(BackboneError, match=r"0\.940, below 0\.95"):
         open_engine(tiny_backbone, cache, "differences")
+
+
+def test_the_published_algorithm_is_judged_by_what_it_follows(tiny_backbone, cache):
+    decide(cache, {"differences": 0.94, "quanto": 0.99}, by="losses")
+    assert isinstance(open_engine(tiny_backbone, cache, by="losses"), TorchEngine)
+    assert isinstance(open_engine(tiny_backbone, cache), CompactEngine)
+
+
+def test_plain_bfloat16_has_to_be_named_and_to_pass(tiny_backbone, cache):
+    decide(cache, {"bfloat16": 0.97})
+    engine = open_engine(tiny_backbone, cache, "bfloat16")
+    assert isinstance(engine, CompactEngine)
+    assert not engine.form.differences
+    decide(cache, {"bfloat16": 0.5})
+    with pytest.raises(BackboneError, match="engine bfloat16"):
+        open_engine(tiny_backbone, cache, "bfloat16")
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,24 @@ def engine(request, tiny_backbone, cache):
     return CompactEngine(tiny_backbone, cache, form=Form(arithmetic=torch.float32))
 
 
+def test_a_memory_that_is_too_small_is_no_end(engine, latents, monkeypatch):
+    batch, candidates, unet, calls = batch_of(engine, latents), candidates_of(engine), engine._unet, []
+    whole = engine.losses(candidates, batch, "object"), engine.residuals(candidates, batch, "object")
+
+    def small(sample, *given, **named):
+        calls.append(len(sample))
+        if len(sample) > 5:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return unet(sample, *given, **named)
+
+    monkeypatch.delattr(engine, "_unet")
+    monkeypatch.setattr(engine, "_unet", small, raising=False)
+    torch.testing.assert_close(engine.losses(candidates, batch, "object"), whole[0], rtol=1e-5, atol=0)
+    torch.testing.assert_close(engine.residuals(candidates, batch, "object"), whole[1], rtol=1e-3, atol=1e-5)
+    assert calls[0] == 12
+    assert max(calls[-3:]) <= 5
+
+
 def test_nothing_outside_a_mask_counts(engine, latents, monkeypatch):
     masks = torch.zeros(3, 8, 8)
     masks[:, :, 4:] = 1

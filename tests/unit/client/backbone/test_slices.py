@@ -38,14 +38,17 @@ class Memory:
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 5, 8, 100])
 @pytest.mark.parametrize("count", [1, 3, 6])
-def test_what_does_not_fit_is_cut_and_gives_the_same(rows, count):
-    memory, slices = Memory(rows), Slices()
+@pytest.mark.parametrize("with_base", [True, False])
+def test_what_does_not_fit_is_cut_and_gives_the_same(rows, count, with_base):
+    memory, slices = Memory(rows), Slices(with_base=with_base)
     candidates = torch.arange(float(count))[:, None]
     found = slices.losses(memory.score, candidates, batch(7), "object")
     torch.testing.assert_close(found, losses_of(candidates, batch(7)).mean(dim=1))
     memory.asked.clear()
     slices.losses(memory.score, candidates, batch(7), "object")
     assert max(memory.asked) <= rows, "it forgot what did not fit"
+    if not with_base:
+        assert sum(memory.asked) == 7 * count, "something was scored twice"
 
 
 def test_a_model_that_never_fits_is_told_of():

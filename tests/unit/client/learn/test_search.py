@@ -112,6 +112,24 @@ def test_losses_that_are_no_numbers_end_a_search(bowl, latents):
         run(bowl, latents)
 
 
+def test_losses_that_become_no_numbers_leave_the_last_good_token(bowl, latents, tmp_path):
+    whole, hidden = run(bowl, latents), bowl.hidden
+    seen = []
+
+    def spoil(forwards, token):
+        seen.append(forwards)
+        if forwards > 150:
+            bowl.hidden = torch.full_like(hidden, float("nan"))
+
+    broken = run(bowl, latents, watch=spoil, checkpoint=tmp_path / "kept")
+    assert broken.reason == "broken"
+    assert broken.forwards < whole.forwards
+    assert np.isfinite(broken.token).all()
+    assert (torch.from_numpy(broken.token) - hidden).norm() < (bowl.anchor("dog") - hidden).norm()
+    assert np.isfinite(broken.loss)
+    assert broken.loss < broken.start_loss
+
+
 def test_settings_that_cannot_run_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"learn\.step"):
         Settings(step=0)
