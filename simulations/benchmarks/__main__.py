@@ -23,6 +23,7 @@ BENCHMARKS = {
     "audit": "what attacks on contributions find, with the protection off and on; a least ε beside the claimed",
     "step": "processor time of one step of learning, beside the published loop's, and its slopes beside float32's",
     "memory": "resident memory of a step of ours, of others' ways to learn, and of drawing, each in a fresh process",
+    "large": "memory and processor time of a step on Stable Diffusion XL's true shape",
     "link": "what one SuperLink bears: 1,000 connected devices, looks a second, a round of 128 among them",
     "update": "error of a prior's directions by people and ε, beside the least possible",
     "secagg": "time and bytes of a secure sum, from 16 to 1,024 devices, beside a plain one",

@@ -162,6 +162,22 @@ def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype =
     if (folder / "unet").exists():
         return folder
     torch.manual_seed(seed)
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # in float32 XL's networks would take 14 GB while they are made
+    try:
+        parts = _parts(shape)
+    finally:
+        torch.set_default_dtype(usual)
+    if shape in SECOND_TEXTS:
+        pipeline = StableDiffusionXLPipeline(**parts)
+    else:
+        pipeline = StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
+    pipeline.to(dtype).save_pretrained(folder)
+    return folder
+
+
+def _parts(shape: str) -> dict[str, Any]:
+    """Return a pipeline's parts by name, their weights drawn."""
     tokenizer = CLIPTokenizer.from_pretrained(
         SHIPPED,
         subfolder="tokenizer",
@@ -171,7 +187,7 @@ def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype =
     ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     vae = VAES[shape]
     blocks = len(vae["block_out_channels"])
-    parts = {
+    parts: dict[str, Any] = {
         "vae": AutoencoderKL(
             **vae, down_block_types=("DownEncoderBlock2D",) * blocks, up_block_types=("UpDecoderBlock2D",) * blocks
         ),
@@ -183,8 +199,5 @@ def write_shape(shape: str, folder: Path, *, seed: int = 0, dtype: torch.dtype =
     }
     if shape in SECOND_TEXTS:
         second = CLIPTextModelWithProjection(CLIPTextConfig(**SECOND_TEXTS[shape], **ends, hidden_act="gelu"))
-        pipeline = StableDiffusionXLPipeline(**parts, text_encoder_2=second, tokenizer_2=tokenizer)
-    else:
-        pipeline = StableDiffusionPipeline(**parts, safety_checker=None, requires_safety_checker=False)
-    pipeline.to(dtype).save_pretrained(folder)
-    return folder
+        parts |= {"text_encoder_2": second, "tokenizer_2": tokenizer}
+    return parts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulations.benchmarks import memory, step
+from simulations.benchmarks import large, memory, step
 from simulations.benchmarks.loops import inversion_step, our_step
 from simulations.benchmarks.shapes import write_shape
 
@@ -54,3 +54,10 @@ def test_a_step_of_ours_costs_one_call(tiny_backbone, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "_scored", lambda *given: calls.append(len(given[0])) or scored(*given))
     our_step(engine, 8, 0)()
     assert calls == [3]
+
+
+@pytest.mark.slow
+def test_a_step_of_the_large_model_is_measured_in_processes_of_their_own():
+    report = large.run(full=False, seed=0)
+    assert [(row["way"], row["latents"]) for row in report.rows] == [("ours, first time", 8), ("ours", 8)]
+    assert all(float(row["seconds"]) > 0 and float(row["running MB"]) > 100 for row in report.rows)
