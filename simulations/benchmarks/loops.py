@@ -19,8 +19,10 @@ from transformers import CLIPTextModel
 from client.backbone.engine import Engine, TorchEngine
 from client.backbone.latents import Latents, draw_batch
 from client.backbone.quantization import frozen
-from client.learn.estimator import forward_difference
+from client.learn.estimator import forward_difference, forward_jacobian
 from client.learn.reference import ReferenceSettings
+from client.learn.settings import Settings
+from client.learn.subspace import shaped, vocabulary_covariance
 
 Step = Callable[[], None]
 
@@ -51,6 +53,23 @@ def our_step(engine: Engine, side: int, seed: int) -> Step:
         forward_difference(lambda candidates: engine.losses(candidates, batch, "object"), token, directions, 1e-3)
 
     return step
+
+
+def search_step(engine: Engine, side: int, seed: int) -> tuple[Step, int]:
+    """A step of our own search, predictions of the place and of a candidate along each axis; and its forward passes."""
+    latents, generator = random_latents(engine, side, seed), torch.Generator().manual_seed(seed)
+    token = engine.anchor(WORD)
+    axes = shaped(vocabulary_covariance(engine.vocabulary()), token, engine.lexicon).axes
+
+    def step() -> None:
+        batch = draw_batch(latents, 1, engine.timesteps, engine.templates("object"), generator)
+        forward_jacobian(
+            lambda places: engine.residuals(token + places @ axes, batch, "object")[:, 0],
+            torch.zeros(len(axes)),
+            Settings().step,
+        )
+
+    return step, len(axes) + 1
 
 
 def published_step(engine: TorchEngine, vae: Any, side: int, seed: int) -> Step:  # noqa: ANN401 - diffusers has no types

@@ -13,7 +13,7 @@ from simulations.benchmarks.shapes import write_shape
 def test_a_step_of_ours_stands_beside_the_published_loop():
     report = step.run(full=False, seed=0)
     found = {(row["backbone"], row["loop"], row["engine"]): row for row in report.rows}
-    assert len(found) == 8
+    assert len(found) == 10
     assert all(float(row["seconds"]) > 0 for row in report.rows)
     assert all(bar.holds for bar in report.bars), "an engine's slopes left float32's"
     # The published loop does three forwards one by one and a VAE encode besides: ours is never slower, busy or not.
