@@ -16,6 +16,9 @@ from torch.nn import functional
 LARGEST = 127
 """Symmetric: -128 is not used."""
 
+DEEP = 1280
+"""Channels, in and out, from which on a convolution is a matrix product: Stable Diffusion's two innermost levels."""
+
 SCALE = "scale"
 """How the scales of ``X.weight`` are named: ``X.scale``."""
 
@@ -88,8 +91,35 @@ class Stored(nn.Module):
     def _map(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.geometry is None:
             return functional.linear(x, weight)
+        if self._is_deep(x):
+            return gathered(x, weight)
         # Channels last, as the weights are: mixed orders take twice as long in bfloat16.
         return functional.conv2d(x.contiguous(memory_format=torch.channels_last), weight, None, *self.geometry)
+
+    def _is_deep(self, x: Tensor) -> bool:
+        """Return whether a convolution has so many weights that putting them in order costs more than it saves."""
+        many = min(self.weight.shape[:2]) >= DEEP
+        plain = self.weight.shape[2:] == (3, 3) and self.geometry == ((1, 1), (1, 1), (1, 1), 1)
+        return many and plain and x.device.type == "cpu" and x.dtype == torch.bfloat16
+
+
+def gathered(x: Tensor, weight: Tensor) -> Tensor:
+    """Return a convolution of 3 x 3, padded by one, as one matrix product on every place's neighbours.
+
+    Weights that have just become numbers would be put into another order for each convolution, which takes as long as
+    the convolution where there are few places: 39 ms against 17 for 2,560 to 1,280 channels of 4 x 4 in three rows.
+
+    Args:
+        x: shape (rows, channels, height, width).
+        weight: shape (out, channels, 3, 3), channels last in memory.
+    """
+    rows, channels, height, width = x.shape
+    padded = functional.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
+    row, line, place, channel = padded.stride()
+    around = padded.as_strided((rows, height, width, 3, 3, channels), (row, line, place, line, place, channel))
+    neighbours = around.reshape(rows * height * width, 9 * channels)
+    mapped = functional.linear(neighbours, weight.permute(0, 2, 3, 1).reshape(len(weight), -1))
+    return mapped.view(rows, height, width, -1).permute(0, 3, 1, 2)
 
 
 def store(network: nn.Module, scratch: Scratch) -> None:

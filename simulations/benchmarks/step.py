@@ -22,7 +22,7 @@ from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.loops import Step, load_vae, our_step, published_step, search_step
 from simulations.benchmarks.shapes import write_shape
 
-ROUNDS = 3
+ROUNDS = 2
 
 BARS = {32: 4.0, 64: 3.0}
 """How many times faster than the published loop a step must be, by the side of the latents, on Stable Diffusion 1.5."""
@@ -147,7 +147,7 @@ def report(rows: list[dict[str, Value]], seed: int, *, full: bool) -> Report:
         ratios={f"{row['backbone']} {row['latents']}": float(row["times faster"] or 0) for row in ours},
         bars=bars,
         notes=[
-            "processor seconds of one step (base and two perturbations) on one thread, best of three rounds",
+            "processor seconds of one step (base and two perturbations) on one thread, best of two rounds",
             "our search: predictions of a place and of a candidate along each axis; times faster is by forward pass",
             "published loop: VAE encode, text encoder and U-Net for each of three forwards, quanto int8 in float32",
             "weights other than Pictograms' are random: their cost is the real model's, their pictures are not",

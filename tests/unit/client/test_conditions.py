@@ -1,39 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 import pytest
 
 from client.conditions import hindrances, in_words, unknown
 from client.settings import Conditions
-
-
-@dataclass
-class Told:
-    """A machine that says what a test wants."""
-
-    idle: float | None = 3600.0
-    power: bool | None = True
-    degrees: float | None = 40.0
-    by_volume: bool | None = False
-    clock: str = "12:00"
-
-    def idle_seconds(self):
-        return self.idle
-
-    def on_power(self):
-        return self.power
-
-    def hottest(self):
-        return self.degrees
-
-    def metered(self):
-        return self.by_volume
-
-    def now(self):
-        return datetime.fromisoformat(f"2026-11-24T{self.clock}")
-
 
 ALL = Conditions(idle_minutes=5, on_power=True, hottest=85, unmetered=True, hours="22:00-07:00")
 GOOD = {"idle": 300.0, "power": True, "degrees": 85.0, "by_volume": False, "clock": "23:59"}
@@ -50,40 +20,40 @@ HEEDED = {
 }
 
 
-def names(conditions, machine, work):
-    return {one.name for one in hindrances(conditions, machine, work)}
+def names(conditions, told, work):
+    return {one.name for one in hindrances(conditions, told, work)}
 
 
 @pytest.mark.parametrize("work", HEEDED)
-def test_where_all_hold_nothing_hinders(work):
-    assert names(ALL, Told(**GOOD), work) == set()
+def test_where_all_hold_nothing_hinders(machine, work):
+    assert names(ALL, machine(**GOOD), work) == set()
 
 
 @pytest.mark.parametrize("work", HEEDED)
 @pytest.mark.parametrize("harm", HARMS)
-def test_each_condition_alone_is_enough_to_hinder_what_heeds_it(work, harm):
-    found = names(ALL, Told(**GOOD | HARMS[harm]), work)
+def test_each_condition_alone_is_enough_to_hinder_what_heeds_it(machine, work, harm):
+    found = names(ALL, machine(**GOOD | HARMS[harm]), work)
     assert found == ({harm} if harm in HEEDED[work] else set())
 
 
-def test_every_hindrance_is_told_at_once():
-    machine = Told(**GOOD | HARMS["on_power"] | HARMS["hottest"])
-    told = in_words(hindrances(ALL, machine, "learning"))
+def test_every_hindrance_is_told_at_once(machine):
+    bad = machine(**GOOD | HARMS["on_power"] | HARMS["hottest"])
+    told = in_words(hindrances(ALL, bad, "learning"))
     assert told == "on battery: connect the charger; 85 °C, above 85: it waits to cool down"
 
 
 @pytest.mark.parametrize("work", HEEDED)
-def test_what_is_not_asked_for_does_not_hinder(work):
+def test_what_is_not_asked_for_does_not_hinder(machine, work):
     off = Conditions(idle_minutes=0, on_power=False, hottest=0, unmetered=False, hours="")
-    worst = Told(idle=0.0, power=False, degrees=149.0, by_volume=True, clock="12:00")
+    worst = machine(idle=0.0, power=False, degrees=149.0, by_volume=True, clock="12:00")
     assert names(off, worst, work) == set()
 
 
-def test_what_the_machine_cannot_tell_does_not_hinder_and_is_named():
-    silent = Told(idle=None, power=None, degrees=None, by_volume=None)
+def test_what_the_machine_cannot_tell_does_not_hinder_and_is_named(machine):
+    silent = machine(idle=None, power=None, degrees=None, by_volume=None)
     assert names(Conditions(), silent, "learning") == names(Conditions(), silent, "rounds") == set()
     assert set(unknown(Conditions(), silent)) == {"idle_minutes", "on_power", "hottest", "unmetered"}
-    assert list(unknown(Conditions(idle_minutes=0), Told())) == []
+    assert list(unknown(Conditions(idle_minutes=0), machine())) == []
 
 
 @pytest.mark.parametrize(
@@ -94,6 +64,6 @@ def test_what_the_machine_cannot_tell_does_not_hinder_and_is_named():
         ("00:00-24:00", ["00:00", "12:00", "23:59"], []),
     ],
 )
-def test_hours_may_go_over_midnight(hours, inside, outside):
+def test_hours_may_go_over_midnight(machine, hours, inside, outside):
     conditions = Conditions(hours=hours)
-    assert [clock for clock in inside + outside if not names(conditions, Told(clock=clock), "learning")] == inside
+    assert [clock for clock in inside + outside if not names(conditions, machine(clock=clock), "learning")] == inside

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from client.backbone.stored import Scratch, Stored, quantized
+from client.backbone.stored import DEEP, Scratch, Stored, gathered, quantized
 
 LAYERS = [
     (nn.Linear(12, 5), (3, 7, 12)),
@@ -47,3 +47,27 @@ def test_layers_take_turns_with_one_memory():
         for layer, x, expected in zip(layers, inputs, alone, strict=True):
             assert torch.equal(layer(x), expected)
     assert scratch._memory.numel() == max(layer.weight.numel() for layer, _ in LAYERS)
+
+
+@pytest.mark.parametrize(("rows", "height", "width"), [(1, 4, 4), (3, 8, 5), (2, 1, 1)])
+def test_a_convolution_of_many_channels_is_a_matrix_product_of_the_same_numbers(rows, height, width):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, 12, height, width, generator=generator)
+    weight = torch.randn(7, 12, 3, 3, generator=generator).contiguous(memory_format=torch.channels_last)
+    wanted = torch.nn.functional.conv2d(x, weight, None, 1, 1)
+    torch.testing.assert_close(gathered(x, weight), wanted)
+    channels_last = x.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(gathered(channels_last, weight), wanted)
+
+
+@torch.inference_mode()
+def test_only_deep_convolutions_in_bfloat16_are(monkeypatch):
+    seen = []
+    monkeypatch.setattr("client.backbone.stored.gathered", lambda x, w: seen.append(len(w)) or gathered(x, w))
+    for channels, dtype in ((DEEP, torch.bfloat16), (DEEP, torch.float32), (8, torch.bfloat16)):
+        layer = nn.Conv2d(channels, channels, 3, padding=1)
+        stored, weight = at_rest(layer, Scratch())
+        x = torch.randn(1, channels, 4, 4)
+        wanted = torch.func.functional_call(layer, {"weight": weight}, x)
+        assert (stored(x.to(dtype)).float() - wanted).norm() < 0.01 * wanted.norm()
+    assert seen == [DEEP]

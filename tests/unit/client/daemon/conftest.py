@@ -1,35 +1,11 @@
 from __future__ import annotations
 
-from datetime import datetime
-
 import pytest
 
 from client.control import set_conditions, watch
 from client.daemon import loop
 from client.daemon.loop import Daemon
 from client.settings import Watched
-
-
-class Machine:
-    """A machine that hinders nothing until a test says so."""
-
-    def __init__(self):
-        self.power, self.idle, self.degrees, self.by_volume = True, 1e6, 20.0, False
-
-    def idle_seconds(self):
-        return self.idle
-
-    def on_power(self):
-        return self.power
-
-    def hottest(self):
-        return self.degrees
-
-    def metered(self):
-        return self.by_volume
-
-    def now(self):
-        return datetime.fromisoformat("2026-11-24T12:00")
 
 
 class Pupil:
@@ -102,11 +78,11 @@ def started(monkeypatch):
 
 
 @pytest.fixture
-def daemon(home, photos, started):
+def daemon(home, photos, started, machine):
     """A daemon that watches one folder of one photo."""
     watch(home, Watched(folder=photos, name="rex", class_word="dog"))
     set_conditions(home, hours="")
-    return Daemon(home=home, model=None, machine=Machine())
+    return Daemon(home=home, model=None, machine=machine())
 
 
 @pytest.fixture
