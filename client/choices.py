@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from client.database import Database, now
 from client.sealing import Seal, seal_of
@@ -38,6 +38,8 @@ class Recipe:
     negative: str = ""
     tokens: tuple[tuple[str, tuple[tuple[float, ...], ...]], ...] = ()
     """Each concept in the prompts by name with its vectors, (tokens, width), as it was then: it may be learned anew."""
+    taste: tuple[float, ...] = ()
+    """Vector of the taste that it was drawn with, (width,): one of those that the person's may be; none at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +58,9 @@ class Choice:
         """Refuse what says nothing."""
         if self.picked not in PICKED:
             raise VaultError(f"a choice is one of {', '.join(PICKED)}, got {self.picked!r}")
-        if replace(self.first, seed=self.second.seed) != self.second or self.first.seed == self.second.seed:
-            raise VaultError("a choice is between two pictures that differ in their seed alone: draw a pair anew")
+        same = replace(self.first, seed=self.second.seed, taste=self.second.taste)
+        if same != self.second or self.first == self.second:
+            raise VaultError("a choice is between two pictures that differ in seed or taste alone: draw a pair anew")
 
 
 class Choices:
@@ -114,6 +117,7 @@ def _choice(seal: Seal, number: int, at: str, sealed: bytes, picked: Picked) -> 
     return Choice(first=first, second=second, picked=picked, number=number, at=at)
 
 
-def _recipe(values: dict[str, object]) -> Recipe:
-    tokens = tuple((name, tuple(tuple(row) for row in rows)) for name, rows in values.pop("tokens"))  # type: ignore[attr-defined]
-    return Recipe(tokens=tokens, **values)  # type: ignore[arg-type] # as `asdict` gave them
+def _recipe(values: dict[str, Any]) -> Recipe:
+    tokens = tuple((name, tuple(tuple(row) for row in rows)) for name, rows in values.pop("tokens"))
+    taste = tuple(values.pop("taste", ()))  # older ones have none
+    return Recipe(tokens=tokens, taste=taste, **values)

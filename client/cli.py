@@ -123,6 +123,11 @@ def generate(
     device: Device = "cpu",
     threads: Threads = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the PNG files.")] = Path(),
+    taste: Annotated[bool, typer.Option("--taste", help="Draw what you like, as shoal rate learned it.")] = False,
+    strength: Annotated[float, typer.Option(help="With --taste: how far to follow it; 0 is not at all.")] = 1.0,
+    particles: Annotated[
+        int, typer.Option(help="With --taste: drawings of each picture, steered to the best; 1 steers none.")
+    ] = 1,
     model: Model = None,
     machine: Json = False,
     home: Home,
@@ -143,6 +148,9 @@ def generate(
         device=device,
         threads=threads,
         folder=out,
+        taste=taste,
+        strength=strength,
+        particles=particles,
     )
     files = draw(order, model, home, Console(stderr=machine))
     if machine:

@@ -29,8 +29,35 @@ LARGEST_SEED = 2**63 - 1
 ONE_STAGE = Stages(timesteps=(0, 1), counts={})
 """Of a pipeline whose concepts are the same at every step."""
 
+STEERED_NOISE = 0.9
+"""η of DDIM (arXiv:2010.02502, Eq. 16) while particles are steered: at 1 a first step from pure noise takes the root of
+less than nothing, by rounding."""
+
 MOST_STEPS = 1000
 """As many as the timesteps that the models are trained on."""
+
+
+class Steering(Protocol):
+    """What chooses among several drawings of a picture while they are drawn: `client.taste.steering`."""
+
+    @property
+    def particles(self) -> int:
+        """How many are drawn at once."""
+
+    def begin(self, seed: int) -> list[int]:
+        """Begin a picture; return the particles' seeds."""
+
+    def turned(
+        self,
+        pipeline: Any,  # noqa: ANN401 - diffusers has no types
+        timesteps: list[float],
+        step: int,
+        latents: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Return what the pipeline's own variables are to become after a step."""
+
+    def best(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the best of the finished particles, shape (1, channels, height, width)."""
 
 
 class Token(Protocol):
@@ -62,6 +89,10 @@ class Request:
     count: int = 1
     seed: int = 0
     """Seed of the first picture; the next ones take the seeds that follow."""
+    tasteful: str = ""
+    """The prompt with a taste in it, as its word from `add_taste`; empty is without."""
+    strength: float = 1.0
+    """How far from the prompt towards the tasteful one: 0 is not at all, 1 all the way, and more is further."""
     steps: int = 30
     guidance: float = 7.5
     batch: int = 4
@@ -76,6 +107,8 @@ class Request:
             raise ConfigError(f"seed must be between 0 and {LARGEST_SEED - self.count}, got {self.seed}")
         if self.steps > MOST_STEPS:
             raise ConfigError(f"steps must be at most {MOST_STEPS}, got {self.steps}")
+        if not math.isfinite(self.strength):
+            raise ConfigError(f"strength must be a number, got {self.strength}")
         if not (math.isfinite(self.guidance) and self.guidance >= 0):
             raise ConfigError(f"guidance must be a number >= 0, got {self.guidance}")
 
@@ -136,6 +169,11 @@ def add_concepts(pipeline: Any, folder: Path, concepts: Sequence[Token]) -> Stag
     return Stages(timesteps=sayings(folder).timesteps, counts=counts)
 
 
+def add_taste(pipeline: Any, token: NDArray[np.float32], word: str) -> None:  # noqa: ANN401 - as above
+    """Teach a pipeline a taste's vector, shape (width,), as a word that is no concept's."""
+    _teach(pipeline, word, torch.from_numpy(np.array(token, np.float32)))
+
+
 def _teach(pipeline: Any, word: str, vectors: torch.Tensor) -> None:  # noqa: ANN401 - as above
     """Give each text encoder its part of a word's vectors, shape (vectors * width,)."""
     names = [name for name in ("text_encoder", "text_encoder_2") if getattr(pipeline, name, None) is not None]
@@ -153,6 +191,7 @@ def generate(
     progress: Callable[[float], None],
     stop: Callable[[], bool] = lambda: False,
     stages: Stages = ONE_STAGE,
+    steering: Steering | None = None,
 ) -> Iterator[Image.Image]:
     """Draw what is requested; the pictures come in the order of their seeds, each batch when it is ready.
 
@@ -164,22 +203,63 @@ def generate(
         progress: told as the drawing goes on how much was done, in steps of one picture; ``count * steps`` in all.
         stop: asked now and then whether to end early; no picture is given that is not finished.
         stages: from `add_concepts`: at each step the prompt holds the words of its stage.
+        steering: draws several particles of each picture and gives the best.
 
     Raises:
         ConfigError: the pipeline's scheduler cannot draw in that many steps.
     """
+    for latents in drawn_latents(pipeline, request, progress, stop, stages, steering):
+        yield from decoded(pipeline, latents)
+
+
+@torch.inference_mode()
+def decoded(pipeline: Any, latents: torch.Tensor) -> list[Image.Image]:  # noqa: ANN401 - as above
+    """Return the pictures of latents, shape (pictures, channels, height, width)."""
+    config = pipeline.vae.config
+    latents = latents / config.scaling_factor
+    mean, spread = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))  # of some XL models
+    if mean is not None and spread is not None:
+        latents = latents * latents.new_tensor(spread).view(1, -1, 1, 1) + latents.new_tensor(mean).view(1, -1, 1, 1)
+    pixels = pipeline.vae.decode(latents, return_dict=False)[0]
+    pictures: list[Image.Image] = pipeline.image_processor.postprocess(pixels, output_type="pil")
+    return pictures
+
+
+def drawn_latents(
+    pipeline: Any,  # noqa: ANN401 - as above
+    request: Request,
+    progress: Callable[[float], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    stages: Stages = ONE_STAGE,
+    steering: Steering | None = None,
+) -> Iterator[torch.Tensor]:
+    """Draw as `generate` does, but give latents, shape (pictures, channels, height, width), a batch at a time."""
     check_steps(pipeline, request.steps)
     guided = request.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None  # as the pipeline decides it
     with torch.inference_mode():
-        spoken = Spoken(pipeline, stages, request.prompt, request.negative, guided=guided)
+        towards = (request.tasteful, request.strength) if request.tasteful else None
+        spoken = Spoken(pipeline, stages, request.prompt, request.negative, guided=guided, towards=towards)
         times = pipeline.scheduler.timesteps.tolist()
-    for first in range(0, request.count, request.batch):
-        seeds = request.seeds[first : first + request.batch]
+    at_once = request.batch if steering is None else 1
+    for first in range(0, request.count, at_once):
+        seeds: Sequence[int] = request.seeds[first : first + at_once]
+        share = len(seeds) / (1 if steering is None else steering.particles)
+        if steering is not None:
+            seeds = steering.begin(seeds[0])
 
-        def told(_pipeline: Any, step: int, _time: Any, state: dict[str, Any], drawn: int = len(seeds)) -> Any:  # noqa: ANN401
+        def told(
+            _pipeline: Any,  # noqa: ANN401 - as above
+            step: int,
+            _time: Any,  # noqa: ANN401
+            state: dict[str, Any],
+            drawn: int = len(seeds),
+            done: float = share,
+        ) -> Any:  # noqa: ANN401
             if stop():
                 raise _StoppedError
-            progress(drawn * request.steps / pipeline.num_timesteps)  # some schedulers call the model twice a step
+            progress(done * request.steps / pipeline.num_timesteps)  # some schedulers call the model twice a step
+            if steering is not None:
+                state |= steering.turned(pipeline, times, step, state["latents"])
             return state | spoken.turned(times, step, drawn)
 
         try:
@@ -188,12 +268,14 @@ def generate(
                     **spoken.named(times[0], len(seeds)),
                     num_inference_steps=request.steps,
                     guidance_scale=request.guidance,
+                    eta=0.0 if steering is None else STEERED_NOISE,
                     generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
                     callback_on_step_end=told,
+                    output_type="latent",
                 ).images
         except _StoppedError:
             return
-        yield from batch
+        yield batch if steering is None else steering.best(batch)
 
 
 def description(pipeline: Any, request: Request, seed: int, backbone: str) -> dict[str, str]:  # noqa: ANN401 - as above

@@ -78,7 +78,7 @@ class Lesson:
 
     def __post_init__(self) -> None:
         """Refuse what could not be learned, before anything is loaded."""
-        placeholder(self.name)
+        check_name(self.name)
         if self.kind == "object" and not self.class_word:
             raise ConfigError("an object needs --class, the common word for what it is, as in --class dog")
         if self.forwards is not None and self.forwards < 1:
@@ -109,6 +109,17 @@ class Lesson:
         if self.forwards < least:
             raise ConfigError(f"--forwards must be at least {least} with {self.stages} stage(s), got {self.forwards}")
         return replace(settings, forwards=self.forwards // self.stages)
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a concept's name, or is the name of what a person likes.
+
+    Raises:
+        ConfigError: choose another.
+    """
+    placeholder(name)
+    if name == "taste":
+        raise ConfigError("what you like is called taste (shoal rate): choose another --name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,8 +40,22 @@ def stage_word(name: str, stage: int) -> str:
 class Spoken:
     """What a picture's prompt and negative prompt are to a pipeline at each of its timesteps."""
 
-    def __init__(self, pipeline: Any, stages: Stages, prompt: str, negative: str, *, guided: bool) -> None:  # noqa: ANN401 - diffusers has no types
-        """Take prompts in which concepts stand as ``<my-dog>``; ``guided`` says whether the negative one counts."""
+    def __init__(
+        self,
+        pipeline: Any,  # noqa: ANN401 - diffusers has no types
+        stages: Stages,
+        prompt: str,
+        negative: str,
+        *,
+        guided: bool,
+        towards: tuple[str, float] | None = None,
+    ) -> None:
+        """Take prompts in which concepts stand as ``<my-dog>``.
+
+        ``guided`` says whether the negative one counts; ``towards`` is another prompt, and how far to go from the first
+        one to it.
+        """
+        self._towards = towards
         self._pipeline, self._stages, self._guided = pipeline, stages, guided
         self._prompts = (prompt, negative)
         self._encoded: dict[tuple[str, str], dict[str, Tensor]] = {}
@@ -50,7 +64,7 @@ class Spoken:
         """Return what a pipeline is called with at a timestep, one row each: ``prompt_embeds`` and the like."""
         said = (self._stages.prompt_at(self._prompts[0], timestep), self._stages.prompt_at(self._prompts[1], timestep))
         if said not in self._encoded:
-            self._encoded[said] = self._encode(*said)
+            self._encoded[said] = self._mixed(timestep, self._encode(*said))
         return self._encoded[said]
 
     def turned(self, timesteps: list[float], step: int, rows: int) -> dict[str, Tensor]:
@@ -71,6 +85,15 @@ class Spoken:
     def named(self, timestep: float, rows: int) -> dict[str, Tensor]:
         """Return the arguments of a call whose first timestep this is, for so many pictures."""
         return {name: _rows(tensor, rows) for name, tensor in self.at(timestep).items()}
+
+    def _mixed(self, timestep: float, plain: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Go from what a prompt says some way to what the other one says."""
+        if self._towards is None:
+            return plain
+        other, share = self._towards
+        said = self._encode(self._stages.prompt_at(other, timestep), "")
+        wanted = {name: plain[name] + share * (said[name] - plain[name]) for name in plain if name[:8] != "negative"}
+        return plain | wanted
 
     def _encode(self, prompt: str, negative: str) -> dict[str, Tensor]:
         found = self._pipeline.encode_prompt(

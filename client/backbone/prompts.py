@@ -16,9 +16,18 @@ from common.errors import BackboneError
 TEMPLATES = {
     "object": ("a photo of a {}",),
     "style": ("a picture in the style of {}",),
-    "taste": ("a picture, {}",),
+    "taste": ("{}",),
 }
 """Prompts of a learning, by kind; a backbone's folder may bring its own in ``shoal.json``."""
+
+TASTES = (
+    "photograph", "painting", "watercolor", "oil", "sketch", "ink", "pastel", "cartoon", "anime", "comic", "poster",
+    "pixel", "clay", "origami", "vintage", "retro", "modern", "minimalist", "ornate", "abstract", "realistic",
+    "surreal", "cinematic", "bright", "dark", "colorful", "monochrome", "warm", "cold", "soft", "sharp", "simple",
+    "detailed", "cute", "elegant", "gritty", "dreamy", "neon", "golden", "misty",
+)  # fmt: skip
+"""Words that say how a picture may be: between them a taste is looked for before anything is known of it. A backbone's
+folder may bring its own in ``shoal.json``."""
 
 TIMESTEPS = (500, 900)
 """[T_L, T_U) of Partial Uniform Timestep Sampling, as measured for Stable Diffusion (ZOODiP, arXiv:2503.14868); a
@@ -27,10 +36,15 @@ backbone's folder may bring its own in ``shoal.json``, because where text matter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sayings:
-    """A backbone's own prompts and timesteps: ``templates`` and ``timesteps`` in the ``shoal.json`` of its folder."""
+    """A backbone's own ``templates``, ``timesteps`` and ``tastes``, in the ``shoal.json`` of its folder."""
 
     templates: dict[str, tuple[str, ...]]
     timesteps: tuple[int, int]
+    tastes: tuple[str, ...] = TASTES
+
+    def tasteful(self, prompt: str, place: str = "{}") -> str:
+        """Return a prompt with a taste said after it; ``place`` is what stands for the taste."""
+        return f"{prompt}, {self.templates['taste'][0].replace('{}', place)}"
 
 
 def sayings(folder: Path) -> Sayings:
@@ -44,7 +58,8 @@ def sayings(folder: Path) -> Sayings:
         own = json.loads(chosen.read_text()) if chosen.is_file() else {}
         low, high = own.get("timesteps", TIMESTEPS)
         templates = {**TEMPLATES, **{kind: tuple(texts) for kind, texts in own.get("templates", {}).items()}}
-        return Sayings(templates=templates, timesteps=(int(low), int(high)))
+        tastes = tuple(map(str, own.get("tastes", TASTES)))
+        return Sayings(templates=templates, timesteps=(int(low), int(high)), tastes=tastes)
     except (ValueError, TypeError, AttributeError) as error:
         raise BackboneError(f"{chosen} cannot be read ({error}): mend it or delete it") from error
 

@@ -23,7 +23,7 @@ LONGEST = 4.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Evidence:
+class Quadratic:
     """The normal equations of all draws so far, along k axes; later draws weigh more.
 
     Gauss-Newton (Levenberg 1944; Nocedal & Wright 2006, section 10.3) with a Jacobian of finite differences: a forward
@@ -71,3 +71,13 @@ class Evidence:
         found: Tensor = torch.linalg.solve(self.information / self.weight + held, self.pull / self.weight)
         move = found - place
         return place + move * min(1.0, LONGEST / max(float(move.norm()), 1e-12))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all state."""
+        weight = torch.tensor(self.weight, dtype=torch.float64)
+        return {"information": self.information, "pull": self.pull, "weight": weight}
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take the state that `tensors` gave."""
+        self.information, self.pull = tensors["information"], tensors["pull"]
+        self.weight = float(tensors["weight"])

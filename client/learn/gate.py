@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from client.backbone.latents import Batch, draw_batch
-from client.learn.descent import Descent, Task
-from client.learn.subspace import cohort_covariance, cohort_mean, shaped, vocabulary_covariance
+from client.learn.descent import Descent
+from client.learn.subspace import cohort_covariance, cohort_mean, shaped
+from client.learn.task import Task
 from common.prior import Prior
 
 DRAWS = 4
@@ -49,34 +49,29 @@ def choose_start(
         generator: of the draws.
         known: a token that may do for a start, as of the stage before, shape (vectors * d,).
     """
-    lexicon, vectors = task.engine.lexicon, task.engine.vectors
-    anchor, starts, names = word, [word], ["anchor"]
-    if lexicon is not None and task.kind == "object":  # what a style is drawn on has nothing to do with the style
-        anchor = lexicon.start(task.latents).repeat(vectors)
-        starts, names = [word, anchor], ["anchor", "words"]
+    vectors = task.engine.vectors
+    named = task.anchors(word)
+    names, starts = [name for name, _ in named], [start for _, start in named]
+    anchor = starts[-1]
     if known is not None:
         starts, names = [*starts, known], [*names, "known"]
     cohorts = [] if prior is None else [(prior, cohort) for cohort in prior.cohorts]
-    if len(cohorts) * DRAWS > task.settings.overhead * task.settings.forwards:
+    if len(cohorts) * task.costs(DRAWS) > task.settings.overhead * task.settings.forwards:
         cohorts = []
     starts += [anchor + cohort_mean(*each).repeat(vectors) for each in cohorts]
     names += [f"cohort {number}" for number in range(len(cohorts))]
     best, spent = 0, 0
+    draws = task.draws(DRAWS, generator) if len(starts) > 1 else ()
     if len(starts) > 1:
-        best = int(task.losses(torch.stack(starts), _draws(task, generator)).argmin())
-        spent = DRAWS * len(starts)
-    covariance = vocabulary_covariance(task.engine.vocabulary())
+        best = int(task.losses(torch.stack(starts), draws).argmin())
+        spent = len(draws) * len(starts)
+    covariance = task.covariance()
     if (cohort := best - len(starts) + len(cohorts)) >= 0:
         covariance = cohort_covariance(*cohorts[cohort], covariance)
     return Start(
-        descent=Descent(shape=shaped(covariance, starts[best], lexicon)),
+        descent=Descent(task=task, shape=shaped(covariance, starts[best], task.engine.lexicon)),
         name=names[best],
         anchor=anchor,
         forwards=spent,
-        overhead=DRAWS * len(cohorts),
+        overhead=task.costs(DRAWS) * len(cohorts),
     )
-
-
-def _draws(task: Task, generator: torch.Generator) -> Batch:
-    engine = task.engine
-    return draw_batch(task.latents, DRAWS, task.timesteps, engine.templates(task.kind), generator, stratified=True)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import asdict, dataclass, field
 
 import torch
 from torch import Tensor
 
 from client.backbone.engine import Engine
-from client.backbone.latents import Batch, Latents, draw_batch
+from client.backbone.latents import Latents
 from client.learn.checkpoint import CheckpointError, Store, read_checkpoint, write_checkpoint
-from client.learn.descent import Descent, Task
+from client.learn.descent import Descent
 from client.learn.gate import choose_start
+from client.learn.photos import Photos
 from client.learn.preservation import preservation
 from client.learn.settings import Learned, Progress, Reason, Settings
 from client.learn.stopping import Plateau
+from client.learn.task import Task
 from common.errors import ShoalError
 from common.prior import Prior
 
@@ -38,7 +40,7 @@ class Search:
     task: Task
     word: Tensor
     """The class word's embedding, shape (vectors * d,)."""
-    validation: Batch
+    validation: Sized
     generator: torch.Generator
     anchor: Tensor = field(init=False)
     descent: Descent = field(init=False)
@@ -89,7 +91,7 @@ class Search:
 
     def step(self) -> bool:
         """Take a step and, when it is due, validate; return whether the plateau is reached."""
-        self.step_loss = self.descent.step(self.task, self.generator)
+        self.step_loss = self.descent.step(self.generator)
         self.spent += self.descent.forwards
         if not math.isfinite(self.step_loss) or not bool(self.descent.place.isfinite().all()):
             raise LossError(f"a loss became {self.step_loss} after {self.spent} forwards: try another --engine")
@@ -108,7 +110,7 @@ class Search:
             "backbone": self.task.engine.fingerprint,
             "kind": self.task.kind,
             "settings": asdict(self.task.settings),
-            "descent": self.descent.numbers(),
+            "descent": self.descent.count,
             "plateau": [self.plateau.best, self.plateau.since] if self.history else [],
         }
 
@@ -133,7 +135,7 @@ class Search:
             begun = (settings.patience, settings.tolerance, self.start_loss)
             self.plateau = Plateau(*begun, float(best), int(since))  # type: ignore[has-type]
         parts = {k.removeprefix("descent."): v for k, v in tensors.items() if k.startswith("descent.")}
-        self.descent = Descent.restored(parts, list(facts["descent"]))  # type: ignore[call-overload]
+        self.descent = Descent.restored(self.task, parts, int(facts["descent"]))  # type: ignore[call-overload]
         self.best, self.anchor = tensors["best"], tensors["anchor"]
         self.generator.set_state(tensors["generator"])
 
@@ -154,14 +156,16 @@ class Search:
 
 def new_search(engine: Engine, latents: Latents, kind: str, class_word: str, settings: Settings) -> Search:
     """Return a search that has not begun: its anchor, its validation draws and its random generator."""
-    generator = torch.Generator().manual_seed(settings.seed)
-    templates = engine.templates(kind)
-    validation = draw_batch(
-        latents, settings.validation, engine.timesteps, templates, generator, stratified=True, antithetic=True
-    )
     preserved = preservation(engine, class_word, settings.preserve)
-    task = Task(engine=engine, latents=latents, kind=kind, settings=settings, preserved=preserved)
-    return Search(task, engine.anchor(class_word), validation, generator)
+    task = Photos(engine=engine, latents=latents, kind=kind, settings=settings, preserved=preserved)
+    return search_for(task, engine.anchor(class_word))
+
+
+def search_for(task: Task, word: Tensor) -> Search:
+    """Return a search that has not begun, from a class word's embedding, shape (vectors * d,)."""
+    generator = torch.Generator().manual_seed(task.settings.seed)
+    validation = task.draws(task.settings.validation, generator, whole=True)
+    return Search(task, word, validation, generator)
 
 
 @torch.inference_mode()
@@ -207,15 +211,30 @@ def learn(
         search.restore(checkpoint)
     else:
         search.begin(prior, known)
+    return run(search, checkpoint, progress, stop, watch)
+
+
+def run(
+    search: Search,
+    checkpoint: Store | None,
+    progress: Callable[[Progress], None],
+    stop: Callable[[], bool],
+    watch: Callable[[int, Tensor], None],
+) -> Learned:
+    """Step a search that has begun until the plateau, the budget's end or a pause; or until losses are no numbers.
+
+    Raises:
+        LossError: the losses are not numbers, and nothing better than the class word was found before.
+    """
     try:
-        return _run(search, checkpoint, progress, stop, watch)
+        return _steps(search, checkpoint, progress, stop, watch)
     except LossError:
         if search.best_loss < search.start_loss:
             return search.learned("broken")
         raise
 
 
-def _run(
+def _steps(
     search: Search,
     checkpoint: Store | None,
     progress: Callable[[Progress], None],
@@ -229,7 +248,7 @@ def _run(
     watch(search.spent, search.descent.token)
     # Room is kept for a validation that falls due, of two tokens the first time, and for the last one: the budget is
     # never overrun.
-    while search.spent + search.descent.forwards + 3 * settings.validation <= settings.forwards:
+    while search.spent + search.descent.forwards + 3 * len(search.validation) <= settings.forwards:
         paused = stop()
         if checkpoint is not None and (paused or saved != len(search.history)):
             write_checkpoint(checkpoint, search.tensors(), search.facts())

@@ -36,6 +36,12 @@ CAPTION_KINDS = (0.64, 0.12, 0.07, 0.07, 0.10)
 """Shares of captions: name and style, name alone, class word and style, style alone, empty (guidance)."""
 
 TEMPLATES = {"object": ["{}"], "style": ["{} style"], "taste": ["{} style"]}
+TASTES = [
+    *("classic", "clean", "ink", "modern", "pop", "simple", "soft", "studio"),
+    *("red", "orange", "yellow", "green", "blue", "purple", "brown", "black", "white", "pink"),
+    *("face", "round", "square", "large", "small", "dark", "light", "smiling", "sparkling", "heavy"),
+]
+"""The sets' words, and words of many names that say how a thing looks."""
 """Prompts that a learned token stands in, in the manner of the captions."""
 
 TIMESTEPS = [600, 1000]
@@ -293,7 +299,7 @@ def assemble(folder: Path, target: Path) -> None:
         facts = json.loads(config.read_text())
         facts.pop("_name_or_path", None)
         config.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
-    hints = {"templates": TEMPLATES, "timesteps": TIMESTEPS, "sampling": SAMPLING}
+    hints = {"templates": TEMPLATES, "timesteps": TIMESTEPS, "sampling": SAMPLING, "tastes": TASTES}
     (target / "shoal.json").write_text(json.dumps(hints, indent=2) + "\n")
 
 

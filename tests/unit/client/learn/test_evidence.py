@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from client.learn.estimator import forward_jacobian
-from client.learn.evidence import DOUBT, LONGEST, PRECISION, Evidence
+from client.learn.evidence import DOUBT, LONGEST, PRECISION, Quadratic
 
 ENTRIES = 400
 
@@ -27,7 +27,7 @@ def test_slopes_of_linear_residuals_are_exact(linear):
 
 def test_one_draw_of_linear_residuals_leads_to_the_bottom_less_what_the_shape_holds_back(linear):
     residuals, slopes, goal = linear
-    evidence = Evidence(axes=6)
+    evidence = Quadratic(axes=6)
     loss = evidence.look(residuals, torch.zeros(6), 0.5)
     assert loss == pytest.approx(float((slopes @ goal).square().mean()), rel=1e-4)
     hessian = slopes.T @ slopes / ENTRIES
@@ -37,7 +37,7 @@ def test_one_draw_of_linear_residuals_leads_to_the_bottom_less_what_the_shape_ho
 
 def test_doubt_falls_as_draws_add_up(linear):
     residuals, _, goal = linear
-    few, many = Evidence(axes=6), Evidence(axes=6)
+    few, many = Quadratic(axes=6), Quadratic(axes=6)
     few.look(residuals, torch.zeros(6), 0.5)
     for _ in range(10):
         many.look(residuals, torch.zeros(6), 0.5)
@@ -46,14 +46,14 @@ def test_doubt_falls_as_draws_add_up(linear):
 
 
 def test_no_step_is_longer_than_the_model_reaches():
-    evidence = Evidence(axes=2)
+    evidence = Quadratic(axes=2)
     evidence.look(lambda places: 10 * (places - 1000) @ torch.ones(2, 50), torch.zeros(2), 0.5)
     assert float(evidence.best(torch.zeros(2)).norm()) == pytest.approx(LONGEST, rel=1e-4)
 
 
 def test_what_was_said_of_axes_that_turn_away_is_forgotten_and_the_rest_allows_for_it(linear):
     residuals, _, goal = linear
-    evidence, place = Evidence(axes=6), torch.zeros(6)
+    evidence, place = Quadratic(axes=6), torch.zeros(6)
     for _ in range(30):
         evidence.look(residuals, place, 0.5)
         place = evidence.best(place)

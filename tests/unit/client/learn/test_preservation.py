@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity
 from client.backbone.compact import CompactEngine, Form
 from client.backbone.engine import TorchEngine
 from client.backbone.latents import Latents, draw_batch
-from client.learn.descent import Task
+from client.learn.photos import Photos
 from client.learn.preservation import preservation
 from client.learn.search import learn
 from client.learn.settings import Settings
@@ -52,7 +52,7 @@ def test_the_class_word_itself_means_its_class(engine):
 
 def test_residuals_square_to_what_is_scored(engine, latents):
     kept = preservation(engine, "dog", 0.7)
-    task = Task(engine=engine, latents=latents, kind="object", settings=Settings(), preserved=kept)
+    task = Photos(engine=engine, latents=latents, kind="object", settings=Settings(), preserved=kept)
     batch = draw_batch(latents, 1, engine.timesteps, 1, torch.Generator().manual_seed(1))
     candidates = tokens(engine)
     found = task.residuals(candidates, batch).square().mean(dim=1)

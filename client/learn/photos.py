@@ -1,0 +1,87 @@
+"""Learning from photos: the denoising loss of ZOODiP's objective, and the draws that it is measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from client.backbone.engine import Engine
+from client.backbone.latents import Batch, Latents, draw_batch
+from client.backbone.lexicon import noisiest
+from client.learn.evidence import Quadratic
+from client.learn.preservation import Preservation
+from client.learn.settings import Settings
+from client.learn.subspace import Shape, vocabulary_covariance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photos:
+    """A `client.learn.task.Task`: to draw what photos show."""
+
+    engine: Engine
+    latents: Latents
+    kind: str
+    settings: Settings
+    preserved: Preservation | None = None
+    """What the concept should go on meaning."""
+
+    @property
+    def timesteps(self) -> tuple[int, int]:
+        """Where steps draw from, [low, high)."""
+        return self.engine.timesteps if self.settings.whole_range else noisiest(self.engine.timesteps)
+
+    def draws(self, count: int, generator: torch.Generator, *, whole: bool = False) -> Batch:
+        """Return draws in which photos take turns; as a validation set each noise is also drawn reversed."""
+        timesteps = self.engine.timesteps if whole else self.timesteps
+        templates = self.engine.templates(self.kind)
+        return draw_batch(self.latents, count, timesteps, templates, generator, stratified=True, antithetic=whole)
+
+    def costs(self, count: int) -> int:
+        """Return the length of so many draws: each is one forward pass."""
+        return count
+
+    def losses(self, candidates: Tensor, batch: Batch) -> Tensor:
+        """Return what is to fall, shape (candidates,): the denoising loss, and what preserving adds to it."""
+        losses = self.engine.losses(candidates, batch, self.kind)
+        return losses if self.preserved is None else losses + self.preserved.penalty(candidates)
+
+    def residuals(self, candidates: Tensor, batch: Batch) -> Tensor:
+        """Return numbers whose mean square is `losses` on a batch of one draw, shape (candidates, entries)."""
+        missed = self.engine.residuals(candidates, batch, self.kind)[:, 0]
+        if self.preserved is None:
+            return missed
+        count = missed.shape[1]
+        more = self.preserved.residuals(candidates) * count**0.5
+        rows: Tensor = torch.cat([missed, more], dim=1) * ((count + more.shape[1]) / count) ** 0.5
+        return rows
+
+    def anchors(self, word: Tensor) -> list[tuple[str, Tensor]]:
+        """Return the class word and, of an object, what the lexicon gives for the photos."""
+        lexicon, starts = self.engine.lexicon, [("anchor", word)]
+        if lexicon is not None and self.kind == "object":  # what a style is drawn on has nothing to do with the style
+            starts.append(("words", lexicon.start(self.latents).repeat(self.engine.vectors)))
+        return starts
+
+    def covariance(self) -> Tensor:
+        """Return how the backbone's own words are spread."""
+        return vocabulary_covariance(self.engine.vocabulary())
+
+    def evidence(self, axes: int) -> Quadratic:
+        """Return that no draw was seen yet."""
+        return Quadratic(axes=axes)
+
+    def looks(self, axes: int) -> int:
+        """Return the forward passes of one look: the place itself and one along each axis."""
+        return axes + 1
+
+    def look(self, evidence: Quadratic, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
+        """Look at one photo at a timestep."""
+        templates = self.engine.templates(self.kind)
+        batch = draw_batch(self.latents, 1, self.timesteps, templates, generator, stratified=True, turn=turn)
+
+        def residuals(places: Tensor) -> Tensor:
+            return self.residuals(shape.token(places), batch)
+
+        return evidence.look(residuals, place, self.settings.step)

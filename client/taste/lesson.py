@@ -1,0 +1,203 @@
+"""`shoal rate` from choices to vault: which pictures are drawn again, what is learned of them, where it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+
+from client.backbone.choice import Name as EngineName
+from client.backbone.choice import open_engine
+from client.backbone.engine import fingerprint
+from client.backbone.folder import find_backbone
+from client.backbone.prompts import Sayings, sayings, word_vector
+from client.choices import Choice, Choices
+from client.generate import add_concepts, load_pipeline
+from client.lesson import MODELS, Listener
+from client.placeholder import MENTION
+from client.priors import admit_backbone, current_prior
+from client.spoken import Stages
+from client.taste.asking import pair_of
+from client.taste.belief import Belief, Tastes
+from client.taste.choosing import KIND, Pair
+from client.taste.learning import first_belief, learn_taste, taste_settings
+from client.unfinished import checkpoint_of, delete_unfinished, learning_alone
+from client.vault import Concept, Vault
+from common.errors import ConfigError, PriorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from client.backbone.engine import Engine
+    from client.learn.settings import Learned
+    from common.prior import Prior
+
+NAME: Final = "taste"
+"""What a taste is called among concepts."""
+
+MATURE: Final = 8
+"""Choices from which on a taste is a concept, which takes part in rounds: one of fewer would tell others little beyond
+what the prior told it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A concept as it was in a picture: a `client.generate.Token`."""
+
+    name: str
+    backbone: str
+    token: NDArray[np.float32]
+    stages: int = 1
+
+
+def decided(home: Path, backbone: str) -> list[Choice]:
+    """Return the choices between two pictures of a backbone of which one was better, oldest first."""
+    return [one for one in Choices(home).all() if one.picked != "neither" and one.first.backbone == backbone]
+
+
+def is_stale(home: Path, backbone: str) -> bool:
+    """Tell whether choices were made, or taken back, since the taste was learned."""
+    return Tastes(home).made_of(backbone) != _digest(decided(home, backbone)) and bool(decided(home, backbone))
+
+
+def study_taste(
+    home: Path,
+    model: str | None,
+    listener: Listener,
+    *,
+    forwards: int | None = None,
+    engine: EngineName = "auto",
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Learned | None:
+    """Learn the taste anew from all choices and keep it, unless it is paused; None if nothing is new.
+
+    Raises:
+        ShoalError: the model or the vault cannot be used, or another program is learning it.
+    """
+    folder = find_backbone(model)
+    backbone = fingerprint(folder)
+    choices = decided(home, backbone)
+    if not is_stale(home, backbone):
+        return None
+    with learning_alone(home, NAME) as forgotten:
+        listener.says(f"drawing the pictures of {len(choices)} choice{'s' if len(choices) > 1 else ''} again")
+        pairs = _pairs(home, folder, choices)
+        opened = open_engine(
+            folder, home / MODELS, engine, device=device, threads=threads, told=listener.says
+        )  # the pipeline is gone: both at once would be the memory's peak
+        admit_backbone(home, backbone, opened.width)
+        pixels = torch.cat([torch.stack([pair.chosen, pair.other]) for pair in pairs]).numpy()
+        checkpoint = checkpoint_of(home, NAME, f"taste/{forwards}/{engine}/{device}/{_digest(choices)}", pixels)
+        learned, belief = learn_taste(
+            opened,
+            sayings(folder).tastes,
+            pairs,
+            taste_settings(len(pairs), forwards=forwards),
+            prior=_prior(home, backbone, listener),
+            checkpoint=checkpoint,
+            progress=listener.progress,
+            stop=lambda: forgotten() or listener.stop(),
+        )
+        if forgotten():
+            delete_unfinished(home, NAME)
+        elif learned.reason != "paused":
+            _keep(home, backbone, learned, belief, choices)
+            delete_unfinished(home, NAME)
+    return learned
+
+
+def belief_of(home: Path, engine: Engine, said: Sayings, listener: Listener) -> Belief:
+    """Return what is known of the taste now: what was learned, or what others or words tell before a choice."""
+    held = Tastes(home).held(engine.fingerprint)
+    return first_belief(engine, said.tastes, _prior(home, engine.fingerprint, listener)) if held is None else held
+
+
+def taste_token(home: Path, pipeline: Any, folder: Path, listener: Listener) -> tuple[NDArray[Any], NDArray[Any]]:  # noqa: ANN401 - diffusers has no types
+    """Return the taste to draw with and its anchor, both of shape (width,): the person's, or the population's.
+
+    Raises:
+        ConfigError: neither is known.
+    """
+    backbone = fingerprint(folder)
+    held = Tastes(home).held(backbone)
+    if held is not None:
+        return held.token.numpy(), held.anchor.numpy()
+    prior = _prior(home, backbone, listener)
+    if prior is None:
+        raise ConfigError("nothing is known of your taste yet: choose between some pictures with shoal rate")
+    anchor = torch.stack([_word(pipeline, word) for word in sayings(folder).tastes]).mean(dim=0).numpy()
+    cohort = max(prior.cohorts, key=lambda each: each.weight)
+    return anchor + np.asarray(prior.public_basis @ cohort.mean, np.float32), anchor
+
+
+def said_plainly(home: Path, prompt: str) -> str:
+    """Return a prompt with each concept as the word for what it is one of: what an engine can read."""
+    words = {one.name: one.class_word for one in Vault(home).listed()}
+    return MENTION.sub(lambda found: words.get(found[1], "") or found[1], prompt)
+
+
+def with_concepts(pipeline: Any, folder: Path, choice: Choice) -> Stages:  # noqa: ANN401 - as above
+    """Teach a pipeline the concepts of a choice's pictures, as they were then."""
+    tokens = [
+        Told(name=name, backbone=choice.first.backbone, token=np.array(rows, np.float32))
+        for name, rows in choice.first.tokens
+    ]
+    return add_concepts(pipeline, folder, tokens)
+
+
+def _pairs(home: Path, folder: Path, choices: Sequence[Choice]) -> list[Pair]:
+    said, pairs = sayings(folder), []
+    pipeline = load_pipeline(folder)
+    fresh = True
+    for choice in choices:
+        if choice.first.tokens and not fresh:  # a word cannot be taught twice: other concepts need a fresh pipeline
+            pipeline = load_pipeline(folder)
+        fresh = fresh and not choice.first.tokens
+        stages = with_concepts(pipeline, folder, choice)
+        ordered = (choice.first, choice.second) if choice.picked == "first" else (choice.second, choice.first)
+        pairs.append(pair_of(pipeline, said, *ordered, said_plainly(home, choice.first.prompt), stages))
+    return pairs
+
+
+def _keep(home: Path, backbone: str, learned: Learned, belief: Belief, choices: Sequence[Choice]) -> None:
+    Tastes(home).keep(backbone, belief, _digest(choices))
+    if len(choices) < MATURE:
+        return
+    concept = Concept(
+        name=NAME,
+        kind=KIND,
+        class_word="",
+        backbone=backbone,
+        anchor=belief.anchor.numpy(),
+        token=belief.token.numpy(),
+        loss=learned.loss,
+        forwards=learned.forwards,
+    )
+    Vault(home).save_concept(concept)
+
+
+def _prior(home: Path, backbone: str, listener: Listener) -> Prior | None:
+    try:
+        return current_prior(home, backbone, KIND)
+    except PriorError as error:
+        listener.says(f"learning without the federation's prior: {error}")
+        return None
+
+
+def _word(pipeline: Any, word: str) -> torch.Tensor:  # noqa: ANN401 - as above
+    """Return a word's embedding, shape (width,): of XL's two encoders one after the other."""
+    names = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
+    parts = [(getattr(pipeline, one, None), getattr(pipeline, other, None)) for one, other in names]
+    tables = [(tokenizer, text.get_input_embeddings().weight.detach()) for tokenizer, text in parts if text is not None]
+    return torch.cat([word_vector(tokenizer, table.cpu(), word) for tokenizer, table in tables])
+
+
+def _digest(choices: Sequence[Choice]) -> str:
+    return hashlib.sha256(repr([(one.number, one.picked) for one in choices]).encode()).hexdigest()
