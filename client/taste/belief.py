@@ -61,7 +61,7 @@ class Tastes:
         """Keep what is believed after certain choices, in place of what was."""
         shape = {"origin": belief.shape.origin, "axes": belief.shape.axes, "rest": belief.shape.rest}
         rest = {"place": belief.place, "precision": belief.precision, "anchor": belief.anchor, "token": belief.token}
-        data = save({name: tensor.contiguous() for name, tensor in (shape | rest).items()})
+        data = save({name: tensor.contiguous().clone() for name, tensor in (shape | rest).items()})  # some are shared
         with self._database.transaction() as rows:
             sealed = seal_of(rows).seal(data, f"taste/{backbone}")
             rows.execute("INSERT OR REPLACE INTO tastes VALUES (?, ?, ?)", (backbone, choices, sealed))
