@@ -20,8 +20,6 @@ from flwr.proto.fleet_pb2 import (
     DeactivateNodeRequest,
     PullMessagesRequest,
     PushMessagesRequest,
-    RegisterNodeFleetRequest,
-    UnregisterNodeFleetRequest,
 )
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node as NodeNumber
@@ -114,9 +112,7 @@ class Link:
 
 
 @contextmanager
-def linked(
-    address: str, key: EllipticCurvePrivateKey, *, authority: bytes | None, node: int | None, insecure: bool = False
-) -> Iterator[Link]:
+def linked(address: str, key: EllipticCurvePrivateKey, *, authority: bytes | None, node: int) -> Iterator[Link]:
     """Go online as one node, and offline at the end.
 
     Args:
@@ -124,9 +120,7 @@ def linked(
         key: the node's, P-384.
         authority: certificate (PEM) that the server's must descend from; None for those that every system trusts.
         node: the SuperLink's number for it, under which an earlier process of this device, one that was killed, may
-            still be online: Flower would refuse it until its heartbeats lapse. None for a node that nobody knows yet,
-            which a SuperLink without node authentication takes.
-        insecure: without TLS; on loopback, for tests.
+            still be online: Flower would refuse it until its heartbeats lapse.
 
     Raises:
         httpx.HTTPError: the server cannot be reached or refuses; from what is done with the link as well.
@@ -136,11 +130,8 @@ def linked(
         RuntimeVersionHttpInterceptor(component_name="SuperNode"),
         NodeAuthHttpInterceptor(key, key.public_key()),
     ]
-    with FleetHttpClient.from_server_address(address, insecure, authority, interceptors) as client:
-        if node is None:
-            patiently(lambda: client.RegisterNode(RegisterNodeFleetRequest(public_key=public)))
-        else:
-            _sign_off(client, node)
+    with FleetHttpClient.from_server_address(address, False, authority, interceptors) as client:
+        _sign_off(client, node)
         activation = ActivateNodeRequest(public_key=public, heartbeat_interval=BEAT_SECONDS)
         link = Link(patiently(lambda: client.ActivateNode(activation)).node_id, client)
         try:
@@ -148,8 +139,6 @@ def linked(
         finally:
             with suppress(httpx.HTTPError):
                 client.DeactivateNode(DeactivateNodeRequest(node_id=link.node_id))
-                if node is None:
-                    client.UnregisterNode(UnregisterNodeFleetRequest(node_id=link.node_id))
 
 
 def patiently(ask: Callable[[], Answer], patience: float = PATIENCE_SECONDS) -> Answer:

@@ -18,7 +18,6 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -134,23 +133,6 @@ def joined(membership: Membership, app: ClientApp, *, node_config: Mapping[str, 
         linked(membership.address, membership.key, authority=membership.authority, node=membership.node) as link,
     ):
         yield Node(link, app, node_config, membership.bundles, _leaves=True)
-
-
-@contextmanager
-def connected(
-    address: str, app: ClientApp, *, node_config: Mapping[str, str], bundles: frozenset[str]
-) -> Iterator[Node]:
-    """Register with a SuperLink on this machine that knows nobody, and sign off at the end: for tests.
-
-    Args:
-        address: host and port; on loopback, since there is neither TLS nor node authentication.
-        app: what answers messages: `client.app.app`.
-        node_config: the device's own settings, such as `state-folder`; nothing of it is sent.
-        bundles: hashes of the bundles whose runs are answered.
-    """
-    key = ec.generate_private_key(ec.SECP384R1())
-    with linked(address, key, authority=None, node=None, insecure=True) as link:
-        yield Node(link, app, node_config, bundles)
 
 
 @contextmanager

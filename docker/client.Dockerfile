@@ -23,11 +23,14 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 RUN pip install --no-cache-dir --no-compile -c constraints.txt '.[client]'
 
+# There is no keyring in a container: the vault's key lies beside the vault, which whoever reads the volume opens. Better:
+# SHOAL_PASSPHRASE_FILE, a secret of the engine's, and no SHOAL_KEY_FILE.
 # hadolint ignore=DL3006
 FROM ${BUILD}
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     SHOAL_HOME=/home/shoal \
+    SHOAL_KEY_FILE=/home/shoal/vault.key \
     HF_HUB_OFFLINE=1 \
     FLWR_TELEMETRY_ENABLED=0 \
     FLWR_HOME=/home/shoal/flower

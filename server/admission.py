@@ -14,9 +14,9 @@ import numpy as np
 from common.enrolment import Admission, answer
 from common.errors import ConfigError, ProtocolError
 from common.terms import Terms, sign_terms
+from server.bundle import HASH_FILE
 from server.control import control
 from server.log import events
-from server.serve import HASH_FILE
 from server.state import outer
 from server.succession import succession
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import MISSING, fields
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 PACKAGES: Final = ("client", "common", "server")
 """What both apps need; Flower refuses bundles above 10 MB, so only Python files go in."""
+HASH_FILE: Final = "bundle.sha256"
+"""In the state folder: by what devices know the run's bundle."""
 _PROJECT: Final = """[project]
 name = "shoal"
 version = "1.0.{generation}" # Flower wants one; what identifies a bundle is its hash
@@ -58,18 +59,10 @@ def write_bundle(folder: Path, run_config: Mapping[str, str | float], generation
     (folder / "pyproject.toml").write_text(text, encoding="utf-8")
 
 
-def bundle_hash(folder: Path) -> str:
-    """Give the hash by which Flower knows the bundle in `folder`: SHA-256 (hex) of what `flwr run` uploads.
-
-    Devices answer the runs of bundles that they know, and of no others. Flower's builder is private (1.41.0, pinned).
-    """
-    from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415 - takes a second, and only this needs it
-
-    return hashlib.sha256(build_fab_from_disk(folder)).hexdigest()
-
-
 def build_bundle(folder: Path, generation: int = 0) -> bytes:
     """Fill `folder` and give the bundle's bytes; no operator's settings are in it, those come with each run.
+
+    Devices answer the runs of bundles that they know, and of no others. Flower's builder is private (1.41.0, pinned).
 
     So every server of one version of Shoal has the same bundle, and devices go on knowing it when settings change. When
     the signing key gives way to another they do not: a device that stayed online asks for the terms again.
@@ -81,7 +74,7 @@ def build_bundle(folder: Path, generation: int = 0) -> bytes:
     Raises:
         ConfigError: one of our packages is not installed.
     """
-    from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415 - as above
+    from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415 - takes a second, and only this needs it
 
     write_bundle(folder, default_run_config(), generation)
     return build_fab_from_disk(folder)

@@ -1,7 +1,6 @@
 """Several devices in one process, each a node of its own, with the faults of `simulations.faults`.
 
-python -m simulations.nodes ADDRESS HASH FOLDER...   at a SuperLink that knows nobody
-python -m simulations.nodes joined FOLDER...         as those that joined, at the server that each joined
+python -m simulations.nodes FOLDER...   as those that joined, at the server that each joined
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from flwr.clientapp import ClientApp
 
 from client.app import app as client_app
 from client.membership import read_membership
-from client.node import Node, connected, joined
+from client.node import Node, joined
 from simulations.faults import suffering
 
 
@@ -35,22 +33,15 @@ class Suffering(ClientApp):
         return suffering(client_app, self._folder)(message, context)
 
 
-def _nodes(words: list[str]) -> Iterator[AbstractContextManager[Node]]:
-    if words[0] == "joined":
-        for folder in words[1:]:
-            membership = read_membership(Path(folder))
-            yield joined(membership, Suffering(Path(folder)), node_config={"state-folder": folder})
-        return
-    address, bundle, *folders = words
-    for folder in folders:
-        app, known = Suffering(Path(folder)), frozenset({bundle})
-        yield connected(address, app, node_config={"state-folder": folder}, bundles=known)
+def _node(folder: str) -> AbstractContextManager[Node]:
+    membership = read_membership(Path(folder))
+    return joined(membership, Suffering(Path(folder)), node_config={"state-folder": folder})
 
 
 def main() -> None:
     """Answer for everybody in turn, until killed."""
     with ExitStack() as connections:
-        nodes = [connections.enter_context(node) for node in _nodes(sys.argv[1:])]
+        nodes = [connections.enter_context(_node(folder)) for folder in sys.argv[1:]]
         print(f"{len(nodes)} nodes are up", flush=True)
         for _ in itertools.count():
             busy = [node.turn() for node in nodes]

@@ -1,10 +1,11 @@
-"""Fault runs over a real SuperLink: each process of a deployment is killed in the middle of rounds, and a tally.
+"""Fault runs over a real SuperLink: each part of a deployment is killed in the middle of rounds, and a tally.
 
-    python -m simulations.storm --runs 20 --seed 0
+    python -m simulations.storm --runs 18 --seed 0        # each part at each state, once
 
-A whole `shoal-server serve` on loopback, with proxy, TLS and joined devices (`simulations.harbour`). A run waits until
-a round has come as far as its plan says, kills one process with SIGKILL, and is started again until one completes. What
-is checked, and how, is `simulations.soak`'s; there are far fewer rounds here, since each takes seconds.
+A whole `shoal-server serve` on loopback, with proxy, TLS, joined devices (`simulations.harbour`) and, where it is
+installed, PostgreSQL. A run waits until a round has come as far as its plan says, kills one part with SIGKILL, then
+the next part at a later state, and is started again until one completes. `database` has all its connections closed.
+What is checked, and how, is `simulations.soak`'s; there are far fewer rounds here, since each takes seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import tempfile
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain, count, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -34,6 +37,7 @@ from server.tables import EXCHANGES as OVER
 from server.tables import REPLIES
 from simulations.faults import plan_fault
 from simulations.harbour import Harbour, surroundings
+from simulations.postgres import postgres, programs
 from simulations.soak import BUDGET, EPSILON, Tally, check
 from simulations.vaults import virtual_vault
 from simulations.village import teach
@@ -41,41 +45,74 @@ from simulations.village import teach
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-PARTS: Final = ("superlink", "superexec", "serverapp", "proxy", "device")
+PARTS: Final = ("superlink", "superexec", "serverapp", "proxy", "device", "database")
+"""What is killed; `database` only where it has connections, which SQLite has not."""
+STATES: Final = ("query.ready", *EXCHANGES)
+"""When: once the ServerApp is there and asks who is ready, or once somebody answered to an exchange."""
+AT_ONCE: Final = 2
+"""Kills in one run."""
 PEOPLE: Final = 10
 DEADLINE: Final = 15.0
-GRACE: Final = 90.0
-"""Seconds beyond a round's deadline: the processes that end it must start first, on a busy machine."""
-ATTEMPTS: Final = 4
+GRACE: Final = 240.0
+"""Seconds beyond a round's deadline: the processes that end it must start first, one after the other, and on a machine
+that is busy with other things each takes half a minute."""
+ATTEMPTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One part, at one state."""
+
+    part: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.state}"
+
+
+def plan(runs: int, seed: int, parts: Sequence[str] = PARTS) -> list[list[Kill]]:
+    """Choose each run's kills, in the order of their states: each part has its turn, and each of its states has."""
+    chance = random.Random(seed)  # noqa: S311 - reproducible on purpose
+    states = {part: cycle(chance.sample(STATES, len(STATES))) for part in parts}
+    turns = chain.from_iterable(chance.sample(parts, len(parts)) for _ in count())
+    chosen = [[Kill(part, next(states[part])) for part in islice(turns, AT_ONCE)] for _ in range(runs)]
+    return [sorted(kills, key=lambda kill: STATES.index(kill.state)) for kills in chosen]
 
 
 def storm(folder: Path, *, runs: int, seed: int, parts: Sequence[str] = PARTS) -> Tally:
-    """Hold so many runs, each with one process killed; these parts have their turns."""
+    """Hold so many runs, in each of which some of these parts are killed."""
     tally = Tally(seed=seed, limit=len(EXCHANGES) * DEADLINE + GRACE)
-    chance = random.Random(seed)  # noqa: S311 - reproducible on purpose
     people = [folder / "people" / str(number) for number in range(PEOPLE)]
     settings: dict[str, object] = {"minimum_people": 8, "epsilon": EPSILON, "deadline_seconds": DEADLINE}
     with ExitStack() as running:
+        url = running.enter_context(postgres()) if "database" in parts else ""
         harbour = running.enter_context(
-            Harbour(folder, wave_size=str(PEOPLE), rounds__poll_seconds=0.5, patience_seconds=30.0, **settings)
+            Harbour(
+                folder,
+                registry=url,
+                wave_size=str(PEOPLE - 1),  # one may be dead
+                rounds__poll_seconds=0.5,
+                patience_seconds=60.0,
+                **settings,
+            )
         )
+        url = url or f"sqlite:///{harbour.state / 'registry.sqlite'}"
         for home in people:
             virtual_vault(home)
         harbour.enrol(*people)
         _prepare(people, runs)
         running.enter_context(_devices(folder / "devices.log", people[:-1]))
         known: set[str] = set()
-        for run in range(runs):
-            part, exchange = parts[run % len(parts)], chance.choice(EXCHANGES)
-            tally.kills[f"{part}: {exchange}"] += 1
-            _one_run(harbour, folder, people, part, exchange, tally)
-            with Registry(f"sqlite:///{harbour.state / 'registry.sqlite'}") as registry:
+        for kills in plan(runs, seed, parts):
+            tally.kills.update(map(str, kills))
+            _one_run(harbour, folder, people, kills, url, tally)
+            with Registry(url) as registry:
                 entries = [entry for entry in registry.rounds() if entry.round_id not in known]
                 check(people, entries, registry, tally)
                 known |= {entry.round_id for entry in entries}
                 tally.versions = len(registry.versions())
                 if registry.open_rounds():
-                    tally.wrong.append(f"run {run}: a round is still open after {part} was killed at {exchange}")
+                    tally.wrong.append(f"run {tally.runs}: a round is still open after {', '.join(map(str, kills))}")
             tally.runs += 1
     return tally
 
@@ -86,14 +123,15 @@ def _prepare(people: list[Path], runs: int) -> None:
         plan_fault(home)
         with writing(Database(home)) as rows:
             append(rows, home, BUDGET)
-        for number in range(2 * runs + 2):
+        for number in range(ATTEMPTS * runs):
             teach(home, rng, name=f"it-{number}")
 
 
-def _one_run(harbour: Harbour, folder: Path, people: list[Path], part: str, exchange: str, tally: Tally) -> None:
-    """Kill a part once, in the middle of a round, and start runs until one completes."""
+def _one_run(harbour: Harbour, folder: Path, people: list[Path], kills: Sequence[Kill], url: str, tally: Tally) -> None:
+    """Kill parts in the middle of a round, and start runs until all are dead and one completes."""
+    names = ", ".join(map(str, kills))
     with _devices(folder / "device.log", people[-1:]) as device:
-        watcher = threading.Thread(target=_kill_at, args=(harbour, part, exchange, device.pid), daemon=True)
+        watcher = threading.Thread(target=_watch, args=(harbour, kills, device.pid, url), daemon=True)
         watcher.start()
         for _ in range(ATTEMPTS):
             try:
@@ -102,29 +140,40 @@ def _one_run(harbour: Harbour, folder: Path, people: list[Path], part: str, exch
                 harbour.wait(lambda: harbour.part("superlink") is not None, "the SuperLink is back")
                 time.sleep(2.0)
                 continue
-            break
-        else:
-            tally.wrong.append(f"{part} was killed at {exchange} and {ATTEMPTS} runs failed: {harbour.said[-3000:]}")
-        watcher.join(1.0)
-        if watcher.is_alive():
-            tally.wrong.append(f"no round came to {exchange}, so {part} was not killed")
+            watcher.join(1.0)
+            if not watcher.is_alive():
+                return
+        left = "and not all of them were killed" if watcher.is_alive() else "and no run completed"
+        tally.wrong.append(f"{names}: {ATTEMPTS} runs, {left}: {harbour.said[-3000:]}")
 
 
-def _kill_at(harbour: Harbour, part: str, exchange: str, device: int) -> None:
-    """Wait until a round has some reply to this exchange, then kill."""
-    engine = sa.create_engine(f"sqlite:///{harbour.state / 'registry.sqlite'}")
-    some = sa.select(REPLIES.c.node).where(REPLIES.c.action == exchange).limit(1)
-    over = sa.select(OVER.c.action).where(OVER.c.action == exchange).limit(1)
-    while True:
-        with suppress(sa.exc.OperationalError), engine.connect() as connection:
-            if connection.execute(some).first() or connection.execute(over).first():
-                break
-        time.sleep(0.02)
+def _watch(harbour: Harbour, kills: Sequence[Kill], device: int, url: str) -> None:
+    """Kill one part after the other, each when a round has come as far."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    for kill in kills:
+        while not _is_at(kill.state, harbour, engine):
+            time.sleep(0.02)
+        if kill.part == "database":
+            others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+            with engine.connect() as connection:
+                connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) {others}"))
+            continue
+        found = {"serverapp": _server_app(harbour), "device": device}.get(kill.part) or harbour.part(kill.part)
+        if found:
+            with suppress(ProcessLookupError):
+                os.kill(found, signal.SIGKILL)
     engine.dispose()
-    found = {"serverapp": _server_app(harbour), "device": device}.get(part) or harbour.part(part)
-    if found:
-        with suppress(ProcessLookupError):
-            os.kill(found, signal.SIGKILL)
+
+
+def _is_at(state: str, harbour: Harbour, engine: sa.Engine) -> bool:
+    """Tell whether a round has some reply to this exchange, or, before the first, whether somebody looks for people."""
+    if state == STATES[0]:
+        return _server_app(harbour) is not None
+    some = sa.select(REPLIES.c.node).where(REPLIES.c.action == state).limit(1)
+    over = sa.select(OVER.c.action).where(OVER.c.action == state).limit(1)
+    with suppress(sa.exc.DBAPIError), engine.connect() as connection:
+        return connection.execute(some).first() is not None or connection.execute(over).first() is not None
+    return False
 
 
 def _server_app(harbour: Harbour) -> int | None:
@@ -140,7 +189,7 @@ def _server_app(harbour: Harbour) -> int | None:
 @contextmanager
 def _devices(log: Path, folders: list[Path]) -> Iterator[subprocess.Popen[bytes]]:
     """Run devices in one process."""
-    command = [sys.executable, "-m", "simulations.nodes", "joined", *map(str, folders)]
+    command = [sys.executable, "-m", "simulations.nodes", *map(str, folders)]
     with log.open("wb") as file:
         process = subprocess.Popen(command, env=surroundings(), stdout=file, stderr=file)  # noqa: S603 - ours
     try:
@@ -156,13 +205,14 @@ def _devices(log: Path, folders: list[Path]) -> Iterator[subprocess.Popen[bytes]
 
 
 def main(
-    runs: Annotated[int, typer.Option(help="Each with one process killed.")] = 10,
+    runs: Annotated[int, typer.Option(help="Each with some parts killed.")] = len(PARTS) * len(STATES) // AT_ONCE,
     seed: Annotated[int, typer.Option(help="Of the plan.")] = 0,
 ) -> None:
     """Hold the storm and print its tally; the exit code is 1 where anything is wrong."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shoal-storm-") as folder:
-        tally = storm(Path(folder), runs=runs, seed=seed)
+        parts = PARTS if programs() is not None else PARTS[:-1]
+        tally = storm(Path(folder), runs=runs, seed=seed, parts=parts)
     print(f"{tally}\n{time.monotonic() - began:.0f} s")
     raise typer.Exit(bool(tally.wrong))
 

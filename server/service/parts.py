@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from server.door import STATE
-from server.serve import environment, program
+from server.service.programs import environment, program
 from server.service.proxy import proxy_program, write_proxy
 from server.state import LOOPBACK, SECRET, inner
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from common.errors import ConfigError
 from server.admission import reconcile
-from server.bundle import build_bundle
+from server.bundle import HASH_FILE, build_bundle
 from server.control import control
 from server.log import events
 from server.roster import Roster
-from server.serve import HASH_FILE
 from server.service.keeper import Keeper, set_aside
 from server.service.parts import ORDER, parts_of
 from server.service.runs import BUNDLE, start_run

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from client.membership import public_pem
+from server.bundle import HASH_FILE
 from server.config import read_config
 from server.control import control
 from server.keys import signing_key
 from server.registry import Registry
-from server.serve import HASH_FILE
 from server.state import outer
 from simulations.benchmarks.framework import Bar, Report
 from simulations.fleet import Fleet

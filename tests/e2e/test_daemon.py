@@ -272,7 +272,7 @@ def publish(harbour):
 def company(tmp_path, folders):
     """Answer for others while the body runs."""
     log = tmp_path / "company.log"
-    command = [sys.executable, "-m", "simulations.nodes", "joined", *map(str, folders)]
+    command = [sys.executable, "-m", "simulations.nodes", *map(str, folders)]
     with log.open("ab") as file:
         process = subprocess.Popen(command, env=surroundings(), stdout=file, stderr=file)
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-import venv
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -21,17 +21,13 @@ from server.health import ailing
 from server.service.supervisor import PARTS_FILE
 from server.state import Beginning, prepare
 from simulations.harbour import free_ports
+from simulations.images import build, steps
 
 ROOT = Path(__file__).parents[2]
+NOT_RUNNING = 3
+"""Exit code of `shoal status`."""
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 COMPOSE = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text())
-
-
-def steps(path):
-    """Give a Dockerfile's instructions as (word, rest), lines that go on joined."""
-    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    text = "\n".join(lines).replace("\\\n", " ")
-    return [line.split(None, 1) for line in text.splitlines()]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -91,7 +87,9 @@ def test_compose_runs_every_part_once():
 def test_compose_understands_its_file():
     program = shutil.which("docker-compose")
     if program is None:
-        pytest.skip("docker-compose IS NOT INSTALLED, so the file was read by us alone")
+        if "CI" in os.environ:
+            pytest.fail("docker-compose is not installed: .ci/run installs Debian's package")
+        pytest.skip("docker-compose IS NOT INSTALLED, so the file was read by us alone: apt install docker-compose")
     found = subprocess.run(
         [program, "-f", str(ROOT / "docker" / "compose.yaml"), "config", "-q"],
         env={**os.environ, "SHOAL_BACKBONE": "ab" * 32}, capture_output=True, text=True, check=False,
@@ -113,50 +111,50 @@ def test_health_says_what_is_not_up(tmp_path):
         read_config(tmp_path / "elsewhere")
 
 
+@pytest.fixture
+def folder():
+    """One that the images' own users may enter, as those of pytest are not."""
+    with tempfile.TemporaryDirectory(prefix="shoal-image-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.slow
-def test_the_servers_image_is_built_of_what_it_copies_and_starts(tmp_path):
-    """COPY and `RUN pip` are done as written, in an empty folder and a fresh environment; apt and accounts are not."""
-    source = tmp_path / "source"
-    source.mkdir()
-    bare = {"PATH": f"{tmp_path / 'venv' / 'bin'}:/usr/bin:/bin"}
-    venv.create(tmp_path / "venv", with_pip=True)
-    for word, rest in steps(ROOT / "docker" / "server.Dockerfile"):
-        if word == "COPY":
-            copy(rest.split(), source)
-        elif word == "RUN" and rest.startswith("pip "):
-            subprocess.run(
-                shlex.split(rest), cwd=source, env={**os.environ, **bare, "PYTHONPATH": ""}, check=True, timeout=600
-            )
-        elif word == "ENV":
-            bare |= dict(pair.split("=", 1) for pair in rest.split())
-        elif word in {"ENTRYPOINT", "CMD"}:
-            bare[word] = json.dumps(json.loads(rest))
-    bare["HOME"] = str(tmp_path)
-    shutil.rmtree(source)  # what runs is what was installed
-    entry, words = json.loads(bare.pop("ENTRYPOINT")), json.loads(bare.pop("CMD"))
-    state = tmp_path / "state"
-    started = [entry[0], "init", str(state), "--host", "127.0.0.1", "--json"]
-    found = subprocess.run(started, cwd=tmp_path, env=bare, capture_output=True, text=True, check=True)
-    assert json.loads(found.stdout)["config"] == str(state / "shoal-server.toml")
-    # As CMD says, but for the path; without a backbone it must say so, and nothing else may be amiss.
-    words = [str(state) if word == "/state" else word for word in words]
-    found = subprocess.run([*entry, *words], cwd=tmp_path, env=bare, capture_output=True, text=True, check=False)
-    assert found.returncode == 1
-    assert "backbone" in found.stderr
-    assert "Traceback" not in found.stderr
-    health = next(rest for word, rest in steps(ROOT / "docker" / "server.Dockerfile") if word == "HEALTHCHECK")
-    check = [str(state) if word == "/state" else word for word in json.loads(health.split("CMD ", 1)[1])]
-    found = subprocess.run(check, cwd=tmp_path, env=bare, capture_output=True, text=True, check=False)
-    assert (found.returncode, found.stderr.strip()) == (1, "not up: serve")
+def test_the_servers_image_is_built_of_what_it_copies_and_starts(folder):
+    """As its own user, in what its steps install and with its own variables; see `simulations.images`."""
+    image = build(ROOT / "docker" / "server.Dockerfile", folder)
+    code, said, complained = image.run([*image.entry, "init", "/state", "--host", "127.0.0.1", "--json"])
+    assert code == 0, complained
+    assert json.loads(said)["config"] == str(image.home / "shoal-server.toml")
+    # As CMD says; without a backbone it must say so, and nothing else may be amiss.
+    code, _, complained = image.run([*image.entry, *image.words])
+    assert code == 1
+    assert "backbone" in complained
+    assert "Traceback" not in complained
+    code, _, complained = image.run(image.health)
+    assert (code, complained.strip()) == (1, "not up: serve")
 
 
-def copy(words, target):
-    *sources, place = words
-    for name in sources:
-        path = ROOT / name
-        to = target / (name if place == "./" else place)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            shutil.copytree(path, to, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copyfile(path, to)
+@pytest.mark.slow
+def test_the_clients_image_is_built_of_what_it_copies_and_its_daemon_runs(folder):
+    """The same for a device: its daemon comes up, is healthy, answers its own commands, and ends when told to."""
+    image = build(ROOT / "docker" / "client.Dockerfile", folder)
+    daemon = image.started([*image.entry, *image.words])
+    try:
+        end = time.monotonic() + 120
+        while (found := image.run([*image.entry, "status", "--json"]))[0] == NOT_RUNNING:
+            assert daemon.poll() is None, daemon.communicate()
+            assert time.monotonic() < end
+        code, said, complained = found
+        assert code == 0, complained
+        assert json.loads(said)["running"] is True
+        code, said, complained = image.run(image.health)
+        assert code == 0, complained
+        assert json.loads(said)
+    finally:
+        daemon.terminate()
+        _, complained = daemon.communicate(timeout=60)
+    assert daemon.returncode == 0, complained
+    assert "Traceback" not in complained
+    owners = {path.stat().st_uid for path in image.home.rglob("*")}
+    assert owners == {image.user if os.geteuid() == 0 else os.getuid()}

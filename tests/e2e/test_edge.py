@@ -222,7 +222,7 @@ def test_a_device_that_was_killed_is_back_at_once(harbour, tmp_path):
 @contextmanager
 def running_nodes(tmp_path, folders):
     log = tmp_path / "nodes.log"
-    command = [sys.executable, "-m", "simulations.nodes", "joined", *(str(folder) for folder in folders)]
+    command = [sys.executable, "-m", "simulations.nodes", *(str(folder) for folder in folders)]
     with log.open("ab") as file:
         process = subprocess.Popen(command, env=surroundings(), stdout=file, stderr=file)
     try:

@@ -1,37 +1,48 @@
-"""Rounds over a real SuperLink on loopback, with devices as nodes of their own, and with a stock node."""
+"""Rounds over a real server as operators run it, through its edge: devices that drop out, die, and are lied to."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from flwr.cli.build import build_fab_from_disk
 
 from client.budget import mechanism_of
 from client.database import Database
 from client.ledger import Contribution, Opening, read
+from client.membership import read_membership
 from client.vault import Vault
 from common.privacy import decode, reduce
-from server.keys import signing_key
+from server.bundle import default_run_config, write_bundle
+from server.config import read_config
+from server.control import control
 from server.registry import Registry
-from server.serve import HASH_FILE, environment
+from server.service.programs import environment
+from server.service.proxy import find_proxy
+from server.service.runs import BUNDLE
+from server.state import outer
 from simulations.faults import plan_fault, recorded
+from simulations.harbour import Harbour, free_ports, surroundings
 from simulations.run import pretend
-from simulations.village import BACKBONE, public_basis, settle, teach
+from simulations.village import BACKBONE, public_basis, teach
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = Path(sys.executable).parent
-OURS = {**os.environ, "PYTHONPATH": str(ROOT)}
-PATIENCE = 900
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_proxy() is None and "CI" not in os.environ, reason="no nginx: apt install nginx-light"),
+]
+PATIENCE = 300
 """Seconds for whatever must come to pass on a busy machine."""
+DROPOUTS = ("train.keys", "train.shares", "train.masked", "train.confirm", "train.unmask")
+COUNT = 18
 
 
 @contextmanager
@@ -49,54 +60,18 @@ def started(command, log, **settings):
             process.wait()
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def nodes(folders, log):
+    return started([sys.executable, "-m", "simulations.nodes", *folders], log, env=surroundings())
 
 
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def wait_for(condition, server, log):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert server.poll() is None, log.read_text()
-        assert time.monotonic() < end, log.read_text()
-        time.sleep(0.2)
-
-
-SERVE = """
-import json, signal, sys
-from pathlib import Path
-from server.serve import serve
-from server.settings import RunSettings
-folder, port, backbone, more = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], json.loads(sys.argv[4])
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-serve(RunSettings.from_run_config({"state-folder": str(folder / "server"), "backbone": backbone,
-    "public-basis": str(folder / "basis.npy"), "kinds": "object", **more}), port)
-"""
-"""A SuperLink that knows nobody, with neither TLS nor proxy; tests/e2e/test_edge.py has the whole server."""
-
-
-def serve(tmp_path, port, **more):
-    return [sys.executable, "-c", SERVE, tmp_path, port, BACKBONE, json.dumps(more)]
-
-
-def nodes(tmp_path, port, folders, bundle=None):
-    known = bundle or (tmp_path / "server" / HASH_FILE).read_text().strip()
-    return [sys.executable, "-m", "simulations.nodes", f"127.0.0.1:{port}", known, *folders]
-
-
-def people(tmp_path, count, concepts=1):
-    rng, key = np.random.default_rng(5), signing_key(tmp_path / "server")
-    folders = [settle(tmp_path / "people" / str(number), key) for number in range(count)]
-    for folder in folders:
+def people(harbour, folder, count, concepts=1):
+    rng = np.random.default_rng(5)
+    folders = [folder / "people" / str(number) for number in range(count)]
+    harbour.enrol(*folders)
+    for home in folders:
         for number in range(concepts):
-            teach(folder, rng, name=f"it-{number}")
-        plan_fault(folder)
+            teach(home, rng, name=f"it-{number}")
+        plan_fault(home)
     return folders
 
 
@@ -105,38 +80,39 @@ def ledger(folder):
         return [entry.event for entry in read(rows, folder)]
 
 
-@pytest.fixture(autouse=True)
-def _basis(tmp_path):
-    np.save(tmp_path / "basis.npy", public_basis().astype(np.float32))
+def wait_for(condition, told):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, told()
+        time.sleep(0.2)
 
 
-DROPOUTS = ("train.keys", "train.shares", "train.masked", "train.confirm", "train.unmask")
-COUNT = 18
-
-
-@pytest.mark.slow
 def test_eighteen_devices_hold_two_rounds_with_dropouts_at_every_exchange_and_one_killed(tmp_path):
     """The last device is killed once its vector is booked and before it leaves; it comes back for the second round."""
-    folders, port, log = people(tmp_path, COUNT, concepts=2), free_port(), tmp_path / "serve.log"
-    for folder, action in zip(folders, DROPOUTS, strict=False):
-        plan_fault(folder, drop=action)
-    unlucky = folders[-1]
-    plan_fault(unlucky, die="masked:saved")
-    options = {"rounds": 2, "wave-size": COUNT, "deadline-seconds": 30.0}
-    with ExitStack() as running:
-        server = running.enter_context(started(serve(tmp_path, port, **options), log, env=OURS))
-        wait_for(lambda: listens(port), server, log)
-        many = nodes(tmp_path, port, folders[:-1])
-        running.enter_context(started(many, tmp_path / "nodes.log", env=OURS, cwd=tmp_path))
-        alone = nodes(tmp_path, port, [unlucky])
-        with started(alone, tmp_path / "killed.log", env=OURS, cwd=tmp_path) as killed:
-            wait_for(lambda: killed.poll() is not None, server, log)
-            assert killed.returncode == -signal.SIGKILL, (tmp_path / "killed.log").read_text()
+    options = {
+        "wave_size": str(COUNT),
+        "deadline_seconds": 30.0,
+        "rounds__poll_seconds": 0.5,
+        "patience_seconds": 600.0,
+    }
+    killed_log = tmp_path / "killed.log"
+    with Harbour(tmp_path, **options) as harbour, ExitStack() as running:
+        folders = people(harbour, tmp_path, COUNT, concepts=2)
+        for folder, action in zip(folders, DROPOUTS, strict=False):
+            plan_fault(folder, drop=action)
+        unlucky = folders[-1]
+        plan_fault(unlucky, die="masked:saved")
+        running.enter_context(nodes(folders[:-1], tmp_path / "nodes.log"))
+        with nodes([unlucky], killed_log) as killed:
+            wait_for(lambda: b"nodes are up" in killed_log.read_bytes(), killed_log.read_text)
+            assert harbour.command("run-round")["outcome"] == "completed", harbour.said
+            wait_for(lambda: killed.poll() is not None, killed_log.read_text)
+            assert killed.returncode == -signal.SIGKILL, killed_log.read_text()
         assert [type(event) for event in ledger(unlucky)] == [Contribution]
         plan_fault(unlucky)
-        running.enter_context(started(alone, tmp_path / "killed.log", env=OURS, cwd=tmp_path))
-        assert server.wait(PATIENCE) == 0, log.read_text()
-    check_sums(tmp_path, folders)
+        running.enter_context(nodes([unlucky], killed_log))
+        assert harbour.command("run-round")["outcome"] == "completed", harbour.said
+    check_sums(harbour, folders)
     # Spent once in the first round, though nothing came of it, and once in the second.
     assert [type(event) for event in ledger(unlucky)] == [Contribution, Contribution, Opening]
     assert len({event.concept for event in ledger(unlucky)[:2]}) == 2
@@ -145,10 +121,14 @@ def test_eighteen_devices_hold_two_rounds_with_dropouts_at_every_exchange_and_on
     assert "Traceback" not in (tmp_path / "nodes.log").read_text()
 
 
-def check_sums(tmp_path, folders):
+def sums(harbour):
+    with Registry(f"sqlite:///{harbour.state / 'registry.sqlite'}") as registry:
+        return registry.sums(BACKBONE, "object", public_basis())
+
+
+def check_sums(harbour, folders):
     """Both sums are those of the integers that were masked, exactly; each by the rotation that its people signed."""
-    with Registry(f"sqlite:///{tmp_path / 'server' / 'registry.sqlite'}") as registry:
-        first, second = registry.sums(BACKBONE, "object", public_basis())
+    first, second = sums(harbour)
     booked = {event.round_id: event for event in ledger(folders[5]) if isinstance(event, Contribution)}
     seeds = {}
     for found, missing in ((first, {0, 1, 2, COUNT - 1}), (second, {0, 1, 2})):
@@ -157,7 +137,7 @@ def check_sums(tmp_path, folders):
         mechanism = mechanism_of(booked[found.round_id])
         assert mechanism.share_variance > 0
         common = set.intersection(*(set(recorded(folder)) for folder in included))
-        sums = {
+        totals = {
             seed: decode(
                 reduce(np.sum([recorded(folder)[seed].astype(np.int64) for folder in included], axis=0), mechanism),
                 mechanism,
@@ -165,61 +145,82 @@ def check_sums(tmp_path, folders):
             )
             for seed in common
         }
-        [seeds[found.round_id]] = [seed for seed, total in sums.items() if np.array_equal(total, found.total)]
+        [seeds[found.round_id]] = [seed for seed, total in totals.items() if np.array_equal(total, found.total)]
     assert len(set(seeds.values())) == 2
 
 
-UNPROTECTED = {
-    "rounds": 1, "minimum-people": 3, "wave-size": 6, "unprotected-simulation": True, "deadline-seconds": 90.0,
-    "patience-seconds": 600.0,
-}  # fmt: skip
+THEFT = """
+from pathlib import Path
+for home in {homes!r}:
+    (Path(home) / "stolen").write_text(Path(home, "vault.sqlite").name)
+"""
 
 
-@pytest.mark.slow
-def test_devices_refuse_a_round_without_noise_and_a_bundle_that_they_do_not_know(tmp_path):
-    """Five nodes of ours and a stock SuperNode that runs the bundle; even their ledgers say that it is a simulation."""
-    folders, port, log = people(tmp_path, 7), free_port(), tmp_path / "serve.log"
+def run_of(harbour, bundle, **more):
+    """Start a run past `shoal-server`, as an operator who means ill can; give its number."""
+    config = read_config(harbour.state)
+    settings = config.run_settings(1).to_run_config() | {"patience-seconds": 15.0} | more
+    with control(config) as link:
+        return link.start(bundle, settings)
+
+
+def said(harbour, number):
+    """Wait until a run is over; give what its server app said."""
+    with control(read_config(harbour.state)) as link:
+        wait_for(lambda: all(not run.active for run in link.runs() if run.number == number), lambda: harbour.said)
+        return link.said(number)
+
+
+def test_an_operator_who_lies_gets_nothing_over_the_edge(tmp_path):
+    """A round without noise; a bundle whose client app steals; a stock SuperNode, which runs what it is sent."""
+    harbour = Harbour(tmp_path, minimum_people=8, rounds__poll_seconds=0.5, deadline_seconds=30.0)
+    with harbour:
+        folders = people(harbour, tmp_path, 9)
+        for folder in folders:
+            pretend(folder)  # even their ledgers say that this is a simulation
+        with nodes(folders[:8], tmp_path / "nodes.log"):
+            log = tmp_path / "nodes.log"
+            wait_for(lambda: b"nodes are up" in log.read_bytes(), log.read_text)
+            honest = (harbour.state / BUNDLE).read_bytes()
+            told = said(harbour, run_of(harbour, honest, **{"unprotected-simulation": True}))
+            assert "UNPROTECTED SIMULATION" in told
+            assert '"train.keys ProtocolError": 8' in told
+            theft = stealing(tmp_path, folders)
+            assert hashlib.sha256(theft).digest() != hashlib.sha256(honest).digest()
+            with stock(harbour, folders[8], tmp_path / "stock.log") as node:
+                wait_for(lambda: harbour.command("status")["online"] == 9, lambda: harbour.said)
+                told = said(harbour, run_of(harbour, theft, **{"patience-seconds": 45.0}))
+                # Ours name what they do not know, and leave: their terms may be old.
+                assert "no round for so long" in told
+                wait_for(lambda: "is not in its terms" in log.read_text(), log.read_text)
+                assert node.poll() is None or node.returncode != 0
+            stopped = (tmp_path / "stock.log").read_text()
+            assert "404" in stopped.partition("/v1/fleet/get-fab")[0].splitlines()[-1], stopped
+    assert sums(harbour) == []
     for folder in folders:
-        pretend(folder)
-    quiet = environment(tmp_path / "flower")
-    quiet.pop("PYTHONPATH", None)  # what runs is the bundle
-    with ExitStack() as running:
-        server = running.enter_context(started(serve(tmp_path, port, **UNPROTECTED), log, env=OURS))
-        wait_for(lambda: listens(port), server, log)
-        running.enter_context(
-            started(nodes(tmp_path, port, folders[:5]), tmp_path / "nodes.log", env=OURS, cwd=tmp_path)
-        )
-        stock = [PROGRAMS / "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}", "--port", free_port()]
-        settings = f'state-folder="{folders[5]}" partition-id=3'  # nor does it help to pretend here
-        running.enter_context(
-            started([*stock, "--node-config", settings], tmp_path / "stock.log", env=quiet, cwd=tmp_path)
-        )
-        stranger = nodes(tmp_path, port, folders[6:], bundle="00" * 32)
-        running.enter_context(started(stranger, tmp_path / "stranger.log", env=OURS, cwd=tmp_path))
-        wait_for(lambda: '"train.keys ProtocolError": 6' in log.read_text(), server, log)
-    assert "UNPROTECTED SIMULATION" in log.read_text()
-    assert all(len(ledger(folder)) == 1 for folder in folders)
-    assert all(Vault(folder).pending("object", BACKBONE) is not None for folder in folders)
-    with Registry(f"sqlite:///{tmp_path / 'server' / 'registry.sqlite'}") as registry:
-        assert registry.sums(BACKBONE, "object", public_basis()) == []
+        assert not (folder / "stolen").exists()
+        assert len(ledger(folder)) == 1  # that it is a simulation
+        assert Vault(folder).pending("object", BACKBONE) is not None
 
 
-@pytest.mark.slow
-def test_a_server_that_is_stopped_stops_its_superlink(tmp_path):
-    port, log = free_port(), tmp_path / "serve.log"
-    with started(serve(tmp_path, port), log, env=OURS) as server:
-        wait_for(lambda: listens(port), server, log)
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(60) != 0
-    assert not listens(port)
+def stealing(tmp_path, folders):
+    """Build a bundle that is ours but for what it does when a device imports it."""
+    write_bundle(tmp_path / "theft", default_run_config())
+    path = tmp_path / "theft" / "client" / "app.py"
+    path.write_text(path.read_text() + THEFT.format(homes=[str(folder) for folder in folders]))
+    return build_fab_from_disk(tmp_path / "theft")
 
 
-@pytest.mark.slow
-def test_a_run_that_fails_is_a_failure(tmp_path):
-    np.save(tmp_path / "basis.npy", 2 * public_basis())
-    found = subprocess.run(
-        [str(part) for part in serve(tmp_path, free_port())],
-        env=OURS, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert found.returncode == 1
-    assert "the run failed" in found.stderr
+@contextmanager
+def stock(harbour, home, log):
+    """Run Flower's own SuperNode as an enrolled device: the edge forwards no request for a bundle."""
+    config, port, key = read_config(harbour.state), free_ports(1)[0], home / "stock-key"
+    secret = read_membership(home).key
+    key.write_bytes(secret.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    program = shutil.which("flower-supernode", path=os.path.dirname(sys.executable))  # noqa: PTH120 - a PATH
+    command = [program, "--superlink", config.federation.address, "--root-certificates", outer(config).authority]
+    command += ["--auth-supernode-private-key", key, "--port", port, "--node-config", f'state-folder="{home}"']
+    # Without our source: what it would run is the bundle.
+    env = {name: value for name, value in environment(home / "flower").items() if name != "PYTHONPATH"}
+    with started(command, log, env=env, cwd=home) as process:
+        yield process

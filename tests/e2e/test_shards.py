@@ -27,7 +27,7 @@ COUNT = 8
 @contextmanager
 def nodes(tmp_path, folders):
     with (tmp_path / "nodes.log").open("ab") as log:
-        command = [sys.executable, "-m", "simulations.nodes", "joined", *(str(folder) for folder in folders)]
+        command = [sys.executable, "-m", "simulations.nodes", *(str(folder) for folder in folders)]
         process = subprocess.Popen(command, env=surroundings(), stdout=log, stderr=log)
     try:
         yield

@@ -13,12 +13,11 @@ from common.succession import follows
 from common.terms import open_terms
 from server.admission import terms_of
 from server.backup import is_kept
-from server.bundle import bundle_hash, default_run_config, write_bundle
+from server.bundle import HASH_FILE, build_bundle
 from server.cli import app
 from server.config import FILE, read_config
 from server.keys import KEY_FILE, signing_key
 from server.rounds import Rounds
-from server.serve import HASH_FILE
 from server.state import refresh_certificates
 from server.succession import NEXT_FILE, SUCCESSION, rotated, succession
 from simulations.bare import BACKBONE, KEY, WIDTH, FakeTime, crowd
@@ -105,9 +104,9 @@ def test_the_terms_lead_from_the_old_key_to_the_new(state):
 
 
 def test_a_device_that_stayed_online_notices_by_the_bundle(tmp_path):
-    for generation in (0, 1):
-        write_bundle(tmp_path / str(generation), default_run_config(), generation)
-    assert bundle_hash(tmp_path / "0") != bundle_hash(tmp_path / "1")
+    first, second, again = (build_bundle(tmp_path / str(generation), generation) for generation in (0, 1, 0))
+    assert first != second
+    assert first == again
 
 
 def test_versions_from_before_still_verify_and_are_announced_by_the_fresh_key(state, settings, registry):
