@@ -52,7 +52,7 @@ http {{
     send_timeout 30s;
     keepalive_timeout 75s;
 
-    # A household behind one address may have many devices; a guesser of codes gets ten tries a minute.
+    # A household behind one address may have many devices; a guesser of codes gets few tries a minute.
     limit_req_zone $binary_remote_addr zone=fleet:4m rate={address}r/s;
     limit_req_zone $binary_remote_addr zone=enrolment:4m rate={enrolments}r/m;
     limit_conn_zone $binary_remote_addr zone=connections:4m;
@@ -112,7 +112,7 @@ _METHOD: Final = """\
         }}
 """
 ENROLMENTS: Final = 10
-"""In a minute, from one address."""
+"""In a minute, from one address; a tenth of those who are expected there, if that is more."""
 
 
 def write_proxy(config: Config) -> Path:
@@ -140,7 +140,7 @@ def write_proxy(config: Config) -> Path:
         address=each,
         burst=2 * each,
         connections=max(256, 2 * each),
-        enrolments=ENROLMENTS,
+        enrolments=max(ENROLMENTS, each // 10),
     )
     path = folder / "nginx.conf"
     path.write_text(text, encoding="utf-8")

@@ -96,7 +96,7 @@ def test_eighteen_devices_hold_two_rounds_with_dropouts_at_every_exchange_and_on
         "patience_seconds": 600.0,
     }
     killed_log = tmp_path / "killed.log"
-    with Harbour(tmp_path, **options) as harbour, ExitStack() as running:
+    with Harbour(tmp_path, from_one_address=10 * COUNT, **options) as harbour, ExitStack() as running:
         folders = people(harbour, tmp_path, COUNT, concepts=2)
         for folder, action in zip(folders, DROPOUTS, strict=False):
             plan_fault(folder, drop=action)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tomllib
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -139,6 +140,21 @@ def test_the_proxy_logs_and_forwards_no_address(tmp_path):
     assert "X-Forwarded" not in text
     assert "X-Real-IP" not in text
     assert text.count("access_log") == 1
+
+
+@pytest.mark.parametrize(
+    ("each", "said"),
+    [
+        (100, ["rate=100r/s", "burst=200 ", "limit_conn connections 256;", "rate=10r/m"]),
+        (1000, ["rate=1000r/s", "burst=2000 ", "limit_conn connections 2000;", "rate=100r/m"]),
+    ],
+)
+def test_the_proxy_serves_as_many_behind_one_address_as_it_is_told_of(tmp_path, each, said):
+    config = prepared(tmp_path)
+    text = write_proxy(replace(config, devices=replace(config.devices, from_one_address=each))).read_text()
+    for words in said:
+        assert words in text
+    assert "keepalive_timeout 4s;" in text  # shorter than the SuperLink's five
 
 
 def test_the_proxy_is_given_no_path_that_it_would_read_otherwise(tmp_path):
