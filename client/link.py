@@ -120,7 +120,8 @@ def linked(address: str, key: EllipticCurvePrivateKey, *, authority: bytes | Non
         key: the node's, P-384.
         authority: certificate (PEM) that the server's must descend from; None for those that every system trusts.
         node: the SuperLink's number for it, under which an earlier process of this device, one that was killed, may
-            still be online: Flower would refuse it until its heartbeats lapse.
+            still be online: Flower would refuse it until its heartbeats lapse. So it is signed off where it is refused;
+            not in any case, since a SuperLink logs with its number whoever was not online.
 
     Raises:
         httpx.HTTPError: the server cannot be reached or refuses; from what is done with the link as well.
@@ -131,9 +132,7 @@ def linked(address: str, key: EllipticCurvePrivateKey, *, authority: bytes | Non
         NodeAuthHttpInterceptor(key, key.public_key()),
     ]
     with FleetHttpClient.from_server_address(address, False, authority, interceptors) as client:
-        _sign_off(client, node)
-        activation = ActivateNodeRequest(public_key=public, heartbeat_interval=BEAT_SECONDS)
-        link = Link(patiently(lambda: client.ActivateNode(activation)).node_id, client)
+        link = Link(_go_online(client, public, node), client)
         try:
             yield link
         finally:
@@ -155,6 +154,18 @@ def patiently(ask: Callable[[], Answer], patience: float = PATIENCE_SECONDS) -> 
                 raise
         time.sleep(wait)
         wait = min(2 * wait, LONGEST_WAIT)
+
+
+def _go_online(client: Any, public: bytes, node: int) -> int:  # noqa: ANN401 - Flower's own and private
+    """Activate a node, once more where that may be due to an earlier process; give its number."""
+    activation = ActivateNodeRequest(public_key=public, heartbeat_interval=BEAT_SECONDS)
+    try:
+        return int(patiently(lambda: client.ActivateNode(activation)).node_id)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != httpx.codes.PRECONDITION_FAILED:
+            raise
+    _sign_off(client, node)
+    return int(patiently(lambda: client.ActivateNode(activation)).node_id)
 
 
 def _sign_off(client: Any, node: int) -> None:  # noqa: ANN401 - Flower's own and private

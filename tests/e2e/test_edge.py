@@ -257,12 +257,13 @@ def test_joined_devices_hold_a_round_and_go_on_after_each_part_was_killed(tmp_pa
         running.enter_context(harbour)
         harbour.enrol(*people)
         for folder in people:
-            for name in ("one", "two"):
+            for name in ("planted-one", "planted-two"):
                 teach(folder, rng, name=name)
         running.enter_context(running_nodes(tmp_path, people))
         assert harbour.command("run-round")["outcome"] == "completed", harbour.said
         assert [found.people for found in sums(harbour)] == [COUNT]
         harbour.wait(lambda: f'"people": {COUNT}' in runs_log(harbour), "what the run said is kept")
+        assert told_of(harbour, people) == []
         for name in ORDER:
             os.kill(harbour.part(name), signal.SIGKILL)
         harbour.wait(lambda: all_back(harbour), "all parts run again", 60)
@@ -345,6 +346,17 @@ def test_devices_follow_a_signing_key_that_gave_way_to_another(tmp_path):
         with running_nodes(tmp_path, people):
             assert harbour.command("run-round")["outcome"] == "completed", harbour.said
         assert [found.people for found in sums(harbour)] == [8]
+
+
+def told_of(harbour, people):
+    """Give what all logs of a real server, its parts' and Flower's among them, have of anybody."""
+    logs = [harbour.log, *(harbour.state / "log").iterdir(), *(harbour.state / "flower").rglob("*.log")]
+    text = "\n".join(path.read_text(errors="replace") for path in logs)
+    assert '"event": "a sum"' in text, "nothing was logged, so nothing was tested"
+    secrets = {"planted-one", "planted-two", *(str(folder) for folder in people)}
+    for folder in people:
+        secrets |= {str(read_membership(folder).node), identity(folder).public.hex()}
+    return sorted(secret for secret in secrets if secret in text)
 
 
 def runs_log(harbour):
