@@ -11,9 +11,10 @@ import sys
 import tarfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import flwr.supernode.node_auth_http_interceptor
 import httpx
 import numpy as np
 import pytest
@@ -205,6 +206,26 @@ def look_and_be_revoked(harbour, folder):
         assert not node.turn()
         assert harbour.command("revoke", "lost-phone")["at_the_superlink"] is True
         node.turn()
+
+
+@pytest.mark.parametrize("seconds", [10, -400])
+def test_a_device_whose_clock_is_wrong_is_told_so(harbour, tmp_path, monkeypatch, seconds):
+    """By the time that stands in the real server's refusal of a signature from the future, or from long ago."""
+    harbour.enrol(tmp_path / "me")
+    now = flwr.supernode.node_auth_http_interceptor.now
+    monkeypatch.setattr("flwr.supernode.node_auth_http_interceptor.now", lambda: now() + timedelta(seconds=seconds))
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone):
+            return datetime.now(zone) + timedelta(seconds=seconds)
+
+    monkeypatch.setattr("client.node.datetime", Clock)
+    with (
+        pytest.raises(ConfigError, match=f"clock is [{'+' if seconds > 0 else '-'}][0-9]+ s off the server's"),
+        joined(read_membership(tmp_path / "me"), app, node_config={}),
+    ):
+        pass
 
 
 def test_a_device_that_was_killed_is_back_at_once(harbour, tmp_path):

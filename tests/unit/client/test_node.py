@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import UNFORESEEN
-from client.node import UNKNOWN_APP, Node, attend
+from client.node import UNKNOWN_APP, Node, _reason, attend
 
 KNOWN = "ab" * 32
 
@@ -136,3 +139,39 @@ def test_a_run_is_asked_about_once(app, monkeypatch):
     node.turn()
     assert asked == [7, 8]
     assert link.sent[-1].error.reason == UNKNOWN_APP
+
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Wrong(datetime):
+    """A device's clock that is some seconds fast."""
+
+    fast = 0.0
+
+    @classmethod
+    def now(cls, _zone):
+        return NOON + timedelta(seconds=cls.fast)
+
+
+@pytest.mark.parametrize(
+    ("status", "fast", "told"),
+    [
+        (401, 0.0, "does not accept this device"),
+        (401, 3.0, "does not accept this device"),
+        (401, 8.0, "clock is +8 s off"),
+        (401, -400.0, "clock is -400 s off"),
+        (412, 90.0, "clock is +90 s off"),
+        (412, 0.0, "does not accept this device"),
+        (500, 90.0, "answers 500"),
+    ],
+)
+def test_a_wrong_clock_is_told_from_a_device_that_is_not_wanted(monkeypatch, status, fast, told):
+    monkeypatch.setattr("client.node.datetime", type("Clock", (Wrong,), {"fast": fast}))
+    assert told in _reason(httpx.Response(status, headers={"date": format_datetime(NOON, usegmt=True)}))
+
+
+@pytest.mark.parametrize("date", [None, "noon", ""])
+def test_a_server_that_does_not_say_what_time_it_is_is_no_reason_to_blame_the_clock(date):
+    response = httpx.Response(401, headers={} if date is None else {"date": date})
+    assert "does not accept this device" in _reason(response)
