@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS: Final = 60.0
 """A SuperLink counts a device as gone after two of these without a sign of life; looks for messages are none."""
-BEAT_AFTER: Final = 30.0
+BEAT_AFTER: Final = 40.0
 """Seconds since the last sign of life after which a look is preceded by one. Terms have devices look every 30 s at the
 longest, so that there is always time for one; more signs of life than that would be half of what a SuperLink hears."""
 PATIENCE_SECONDS: Final = 40.0

@@ -86,7 +86,9 @@ def run(*, full: bool, seed: int) -> Report:
             "seconds of the round, keys to sum": found.round,
             "seconds of the run, from its start to its end": found.run,
             "ms of a core that the SuperLink takes for a look": 1000 * look,
-            "ms of a core that it takes for a question and its answer": 1000 * answers / max(found.calm["answers"], 1),
+            "ms of a core that it takes for a question and its answer, signs of life included": 1000
+            * answers
+            / max(found.calm["answers"], 1),
         },
         bars=[Bar("devices connected to one SuperLink", form.devices, 1000 if full else 60, "at least")],
         notes=[
