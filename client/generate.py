@@ -170,19 +170,26 @@ def add_concepts(pipeline: Any, folder: Path, concepts: Sequence[Token]) -> Stag
 
 
 def add_taste(pipeline: Any, token: NDArray[np.float32], word: str) -> None:  # noqa: ANN401 - as above
-    """Teach a pipeline a taste's vector, shape (width,), as a word that is no concept's."""
+    """Teach a pipeline a taste's vector, shape (width,), as a word that is no concept's; the next takes its place."""
     _teach(pipeline, word, torch.from_numpy(np.array(token, np.float32)))
 
 
 def _teach(pipeline: Any, word: str, vectors: torch.Tensor) -> None:  # noqa: ANN401 - as above
-    """Give each text encoder its part of a word's vectors, shape (vectors * width,)."""
+    """Give each text encoder its part of a word's vectors, shape (vectors * width,).
+
+    A word that is there already gets the new ones: making room for a word goes over the whole vocabulary.
+    """
     names = [name for name in ("text_encoder", "text_encoder_2") if getattr(pipeline, name, None) is not None]
     encoders = [getattr(pipeline, name) for name in names]
     widths = [int(encoder.config.hidden_size) for encoder in encoders]
     parts = vectors.view(-1, sum(widths)).split(widths, dim=1)
     for name, encoder, part in zip(names, encoders, parts, strict=True):
         tokenizer = getattr(pipeline, name.replace("text_encoder", "tokenizer"))
-        pipeline.load_textual_inversion({word: part.contiguous()}, text_encoder=encoder, tokenizer=tokenizer)
+        numbers = tokenizer.convert_tokens_to_ids([word, *(f"{word}_{i}" for i in range(1, len(part)))])
+        if tokenizer.unk_token_id not in numbers:
+            encoder.get_input_embeddings().weight.data[numbers] = part.to(encoder.device, encoder.dtype)
+        else:
+            pipeline.load_textual_inversion({word: part.contiguous()}, text_encoder=encoder, tokenizer=tokenizer)
 
 
 def generate(

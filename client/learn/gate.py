@@ -60,13 +60,16 @@ def choose_start(
         cohorts = []
     starts += [anchor + cohort_mean(*each).repeat(vectors) for each in cohorts]
     names += [f"cohort {number}" for number in range(len(cohorts))]
-    best, spent = 0, 0
+    best, spent, alone = 0, 0, len(starts) - len(cohorts)
     draws = task.draws(DRAWS, generator) if len(starts) > 1 else ()
     if len(starts) > 1:
-        best = int(task.losses(torch.stack(starts), draws).argmin())
+        scores = task.losses(torch.stack(starts), draws)
+        if cohorts:
+            scores[:alone] += task.trust
+        best = int(scores.argmin())
         spent = len(draws) * len(starts)
     covariance = task.covariance()
-    if (cohort := best - len(starts) + len(cohorts)) >= 0:
+    if (cohort := best - alone) >= 0:
         covariance = cohort_covariance(*cohorts[cohort], covariance)
     return Start(
         descent=Descent(task=task, shape=shaped(covariance, starts[best], task.engine.lexicon)),

@@ -15,6 +15,9 @@ from client.learn.preservation import Preservation
 from client.learn.settings import Settings
 from client.learn.subspace import Shape, vocabulary_covariance
 
+FIRST_VALIDATION = 96
+"""Forwards before the first validation: by then most of what a search gains is gained."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Photos:
@@ -26,6 +29,11 @@ class Photos:
     settings: Settings
     preserved: Preservation | None = None
     """What the concept should go on meaning."""
+
+    @property
+    def trust(self) -> float:
+        """Nothing: photos say much more than other people do."""
+        return 0.0
 
     @property
     def timesteps(self) -> tuple[int, int]:
@@ -75,6 +83,11 @@ class Photos:
     def looks(self, axes: int) -> int:
         """Return the forward passes of one look: the place itself and one along each axis."""
         return axes + 1
+
+    def first_validation(self, axes: int) -> int:
+        """Return the forwards before the first validation."""
+        del axes
+        return FIRST_VALIDATION
 
     def look(self, evidence: Quadratic, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
         """Look at one photo at a timestep."""

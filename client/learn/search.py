@@ -22,9 +22,6 @@ from client.learn.task import Task
 from common.errors import ShoalError
 from common.prior import Prior
 
-FIRST_VALIDATION = 96
-"""Forwards before the first validation: by then most of what a search gains is gained."""
-
 VALIDATION_SHARE = 0.3
 """Share of the forwards spent so far between two validations: early ones are close together."""
 
@@ -61,7 +58,7 @@ class Search:
         chosen = choose_start(self.task, self.word, prior, self.generator, known)
         self.descent, self.start, self.anchor = chosen.descent, chosen.name, chosen.anchor
         self.spent, self.overhead, self.best = chosen.forwards, chosen.overhead, chosen.anchor
-        self.next_validation = FIRST_VALIDATION
+        self.next_validation = self.task.first_validation(self.descent.shape.size)
 
     def validate(self) -> bool:
         """Score the token on the validation set, keep it if it is best; return whether it is time to end.

@@ -48,6 +48,10 @@ class Task(Protocol):
     def settings(self) -> Settings:
         """How hard to try."""
 
+    @property
+    def trust(self) -> float:
+        """By how much a start without a prior must be better than a cohort's to be preferred."""
+
     def draws(self, count: int, generator: torch.Generator, *, whole: bool = False) -> Sized:
         """Return draws that candidates can be scored on; their length is the forward passes of a candidate.
 
@@ -80,6 +84,10 @@ class Task(Protocol):
 
     def looks(self, axes: int) -> int:
         """Return the forward passes of one look."""
+        ...
+
+    def first_validation(self, axes: int) -> int:
+        """Return the forwards before the first validation."""
         ...
 
     def look(self, evidence: Any, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:  # noqa: ANN401 - as its own `evidence` gave it

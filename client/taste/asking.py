@@ -95,7 +95,8 @@ def redrawn(
     """Return the latents of a recipe's picture, shape (1, channels, height, width): always the same ones."""
     tasteful = ""
     if recipe.taste:
-        word = WORD.format(_added(pipeline, recipe.taste))
+        word = WORD.format("taste")
+        add_taste(pipeline, np.array(recipe.taste, np.float32), word)
         tasteful = said.tasteful(recipe.prompt, word)
     request = Request(
         prompt=recipe.prompt,
@@ -146,10 +147,3 @@ def _most_telling(
     first, second = pairs[best].tolist()
     return (first, second), float(told[best])
 
-
-def _added(pipeline: Any, taste: tuple[float, ...]) -> str:  # noqa: ANN401 - as above
-    """Teach a pipeline a taste, once; return its name there."""
-    name = f"taste-{abs(hash(taste)):x}"
-    if WORD.format(name) not in pipeline.tokenizer.get_vocab():
-        add_taste(pipeline, np.array(taste, np.float32), WORD.format(name))
-    return name

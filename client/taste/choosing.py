@@ -18,6 +18,9 @@ from client.taste.margins import BETA, Margins, preference_loss
 
 KIND: Final = "taste"
 
+TRUST = 3.0
+"""Nats: everybody's taste is left where the choices are 20 times likelier without it."""
+
 LOOKS = 2
 """Draws of each picture in one look; even, each noise is also drawn reversed."""
 
@@ -59,6 +62,11 @@ class Choosing:
     settings: Settings
     kind: str = KIND
 
+    @property
+    def trust(self) -> float:
+        """Few choices say little: other people's taste is left only where all of them together speak against it."""
+        return TRUST / len(self.pairs)
+
     def draws(self, count: int, generator: torch.Generator, *, whole: bool = False) -> Draws:
         """Return draws of all pairs: about ``count`` of each picture in all, and two at least."""
         del whole  # what a taste changes shows at all timesteps
@@ -94,6 +102,10 @@ class Choosing:
     def looks(self, axes: int) -> int:
         """Return the forward passes of one look: both pictures, at the place, along each axis, and at the anchor."""
         return 2 * LOOKS * (axes + 2)
+
+    def first_validation(self, axes: int) -> int:
+        """Return the forwards before the first validation: each pair was looked at by then."""
+        return len(self.pairs) * self.looks(axes)
 
     def look(self, evidence: Margins, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
         """Look at the pair whose turn it is."""

@@ -19,7 +19,7 @@ from common.prior import Prior
 OVERHEAD = 0.2
 """Most that asking whether a prior helps may cost, as a share of the budget: every pair is asked, and pairs are few."""
 
-A_PAIR = 120
+A_PAIR = 160
 """Forwards that each pair adds to the budget: about two looks."""
 
 LEAST = 1200

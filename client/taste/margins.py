@@ -18,6 +18,9 @@ REMEMBERED = 0.7
 LONGEST = 2.0
 """Most standard deviations that one step goes."""
 
+ENOUGH = 1e-5
+"""Steps shorter than this change nothing."""
+
 ROUNDS = 32
 """Newton steps at most; each is a small linear system, no forward pass."""
 
@@ -63,11 +66,18 @@ class Margins:
             margins = self.constants + self.slopes @ found
             uphill = (self._seen * torch.sigmoid(-margins)) @ self.slopes - found
             move = torch.linalg.solve(self.precision(found), uphill)
-            found = found + move * min(1.0, LONGEST / max(float(move.norm()), 1e-12))
-            if float(move.norm()) < 1e-6:
+            while self._surprise(found + move) > self._surprise(found) and float(move.norm()) > ENOUGH:
+                move = move / 2  # where choices are foretold surely the curvature is small, and steps are too long
+            found = found + move
+            if float(move.norm()) <= ENOUGH:
                 break
         move = found - place
         return place + move * min(1.0, LONGEST / max(float(move.norm()), 1e-12))
+
+    def _surprise(self, place: Tensor) -> float:
+        """Return −log of a place's posterior probability, up to a constant."""
+        margins = self.constants + self.slopes @ place
+        return float(-(self._seen * functional.logsigmoid(margins)).sum() + place.square().sum() / 2)
 
     def precision(self, place: Tensor) -> Tensor:
         """Return the inverse covariance of what is known around a place, shape (axes, axes), by Laplace's method."""

@@ -1,0 +1,47 @@
+"""Medians with bootstrap intervals, of numbers some of which are beyond all bounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES: Final = 2000
+LEVEL: Final = 0.95
+
+
+def median_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Return the median and its percentile bootstrap interval (Efron 1979) over whoever was measured.
+
+    Args:
+        values: infinite for a search that never met its target: it counts as later than all that did.
+        seed: of the resampling.
+
+    Returns:
+        Median, lower and upper bound; infinite where half and more of (a resample of) the values are.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    drawn = np.random.default_rng(seed).choice(numbers, (RESAMPLES, len(numbers)))
+    medians = np.sort(_medians(drawn))
+    tail = (1 - LEVEL) / 2
+    low, high = medians[math.floor(tail * (RESAMPLES - 1))], medians[math.ceil((1 - tail) * (RESAMPLES - 1))]
+    return float(_medians(numbers[None])[0]), float(low), float(high)
+
+
+def _medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's median; halfway between a number and infinity is infinity, not a warning."""
+    ordered = np.sort(rows, axis=1)
+    count = ordered.shape[1]
+    found: NDArray[np.float64] = (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2
+    return found
+
+
+def share_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean and its bootstrap interval, as `median_interval` does for the median."""
+    numbers = np.asarray(values, dtype=np.float64)
+    means = np.random.default_rng(seed).choice(numbers, (RESAMPLES, len(numbers))).mean(axis=1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(numbers.mean()), float(low), float(high)

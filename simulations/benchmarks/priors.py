@@ -1,0 +1,100 @@
+"""Priors of what people learned, with the noise of real rounds or without any, for benchmarks.
+
+By the same statistics and the same update as a federation's, without its messages.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.contribution import Announcement, contribution
+from common.crowd import colluders
+from common.errors import PriorError
+from common.prior import Kind, Prior
+from common.privacy import noise_variance
+from common.statistics import block_length
+from server.rounds import TOLERANCE, planned
+from server.settings import MOST_PEOPLE
+from server.update import RoundSum, next_prior
+
+CLIP: Final = 4.0
+"""C as an operator's default is (`server.settings.RunSettings`)."""
+DIRECTIONS: Final = 16
+"""The same of the directions kept."""
+DELTA: Final = 1e-6
+
+
+def rounds_noise(epsilon: float, people: int, dimensions: int) -> float:
+    """Give the variance of each number of the total of all rounds, in units of the sum squared.
+
+    Rounds are as large as can be (`MOST_PEOPLE`), each with the noise planned for it at ``epsilon`` and `DELTA`.
+    That is what one person's contribution costs.
+    """
+    if math.isinf(epsilon):
+        return 0.0
+    size = min(people, MOST_PEOPLE)
+    fewest = max(8, math.ceil((1 - TOLERANCE) * size))
+    length = block_length(dimensions)
+    mechanism = planned(length=length, people=size, honest=fewest - colluders(size), epsilon=epsilon, delta=DELTA)
+    return noise_variance(mechanism, size) * math.ceil(people / size)
+
+
+def prior_of(
+    displacements: NDArray[np.floating],
+    kind: Kind,
+    *,
+    backbone: str,
+    public_basis: NDArray[np.float64],
+    epsilon: float = math.inf,
+    clip: float = CLIP,
+    seed: int = 0,
+) -> Prior | None:
+    """Return the prior of so many people's displacements; None where a server would say "no prior yet".
+
+    Args:
+        displacements: shape (people, width).
+        kind: of what they taught.
+        backbone: SHA-256 (hex) of the weights.
+        public_basis: P, shape (width, dimensions).
+        epsilon: what a round costs each of its people; infinite is no noise.
+        clip: C, in units of the embedding.
+        seed: of the noise.
+    """
+    announced = Announcement(
+        round_id="benchmark",
+        backbone=backbone,
+        kind=kind,
+        prior_version=0,
+        public_basis=public_basis,
+        cohorts=(),
+        clip=clip,
+    )
+    people = len(displacements)
+    total: NDArray[np.float64] = np.sum([contribution(each, announced) for each in displacements], axis=0)
+    variance = rounds_noise(epsilon, people, public_basis.shape[1])
+    total += math.sqrt(variance) * np.random.default_rng(seed).standard_normal(len(total))
+    summed = RoundSum(
+        round_id="benchmark",
+        total=total,
+        clip=clip,
+        people=people if variance else None,
+        noise_variance=variance,
+    )
+    try:
+        return next_prior(
+            None,
+            [summed],
+            backbone=backbone,
+            kind=kind,
+            public_basis=public_basis,
+            minimum_people=2,
+            max_directions=DIRECTIONS,
+            cohorts=1,
+            created="2026-01-01T00:00:00Z",
+        )
+    except PriorError:  # the server would leave such a sum out
+        return None
