@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -15,6 +17,9 @@ ARCHIVE = Path(__file__).with_name("data") / "held-out.zip"
 
 PICTURES = (4, 6)
 """Fewest and most pictures of a person."""
+
+CROWD = 10_000
+"""Number of the first person of a `crowd`: nobody of `people` has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,44 @@ def people(objects: int, styles: int, seed: int, archive: Path = ARCHIVE) -> lis
         chosen = tuple(sorted(owned.pop() for _ in range(chooser.randint(*PICTURES))))
         found.append(Person(number=len(found), kind="style", subject="vintage", class_word="", pictures=chosen))
     return found
+
+
+def crowd(
+    kind: Literal["object", "style"], count: int, apart: Sequence[Person], seed: int, archive: Path = ARCHIVE
+) -> list[Person]:
+    """Draw so many people who own nothing that ``apart`` teach, several of them the same thing where that must be.
+
+    A person is (thing, which pictures of it). Objects go round, so that nobody's is taken a third time before all are
+    taken twice; people with one object, and people with the style, share pictures but never all of them.
+
+    Raises:
+        ConfigError: nothing is left to draw from, or there are not so many choices of pictures.
+    """
+    with zipfile.ZipFile(archive) as file:
+        members = sorted(file.namelist())
+    chooser = random.Random(f"{kind}/{seed}")  # noqa: S311 - a reproducible choice of pictures, no secret
+    theirs = {person.subject for person in apart} if kind == "object" else set()
+    spoken = {member for person in apart for member in person.pictures}
+    owned = {key: v for key, v in _subjects(members).items() if len(v) >= PICTURES[0] and key[1] not in theirs}
+    if kind == "style":
+        owned = {("", "vintage"): [m for m in members if m.startswith("style/") and m not in spoken]}
+    things = sorted(owned)
+    most = min((math.comb(len(owned[thing]), PICTURES[0]) for thing in things), default=0) * len(things)
+    if count > most:
+        raise ConfigError(
+            f"{count} people with an {kind} of their own were asked for besides {len(apart)}, and there is room for "
+            f"{most}: ask for fewer"
+        )
+    chooser.shuffle(things)
+    found: dict[tuple[str, ...], Person] = {}
+    while len(found) < count:
+        word, name = things[len(found) % len(things)]
+        pictures = owned[word, name]
+        size = min(len(pictures), chooser.randint(*PICTURES))
+        chosen = tuple(sorted(chooser.sample(pictures, size)))
+        if chosen not in found:
+            found[chosen] = Person(number=CROWD + len(found), kind=kind, subject=name, class_word=word, pictures=chosen)
+    return list(found.values())
 
 
 def write_pictures(person: Person, folder: Path, archive: Path = ARCHIVE) -> Path:

@@ -6,6 +6,7 @@ pictures, both measured on one fixed set of draws that no search sees.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cma
@@ -31,6 +32,9 @@ DRAWS = 32
 SPACING = 1.2
 """Ratio between the forwards at which a search's token is measured."""
 
+WIDER = 1.4
+"""The same where many searches are raced: measuring one costs more than its steps otherwise."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -54,15 +58,21 @@ class Course:
     engine: Engine
     target: Target
     kind: str
+    to_the_end: bool = False
+    """Whether a search goes on when it has met the target; it is then measured once more, when it ends."""
     points: list[tuple[int, float]] = field(default_factory=list)
     tokens: list[Tensor] = field(default_factory=list)
     next_at: float = 0.0
 
     def watch(self, forwards: int, token: Tensor) -> None:
         """Measure if it is time."""
-        if forwards < self.next_at:
+        if forwards < self.next_at or (self.to_the_end and self.reached is not None):
             return
-        self.next_at = max(forwards + 8, forwards * SPACING)
+        self.next_at = max(forwards + 8, forwards * (WIDER if self.to_the_end else SPACING))
+        self.measure(forwards, token)
+
+    def measure(self, forwards: int, token: Tensor) -> None:
+        """Measure the token that a search has come to."""
         loss = float(self.engine.losses(token[None], self.target.evaluation, self.kind))
         self.points.append((forwards, loss))
         self.tokens.append(token.clone())
@@ -72,18 +82,46 @@ class Course:
         """Forwards at which the target was first met, or None."""
         return next((forwards for forwards, loss in self.points if loss <= self.target.loss), None)
 
+    @property
+    def ended(self) -> bool:
+        """Whether a search need not go on."""
+        return self.reached is not None and not self.to_the_end
+
+    @property
+    def share(self) -> float:
+        """Share of the gradient's improvement that the last token measured attains."""
+        target = self.target
+        return (target.anchor_loss - self.points[-1][1]) / (target.anchor_loss - target.gradient_loss)
+
 
 @torch.inference_mode(mode=False)
-def target_of(yardstick: TorchEngine, engine: Engine, latents: Latents, anchor: Tensor, kind: str, seed: int) -> Target:
-    """Run the gradient's yardstick in floating point and measure it on the engine that searches use."""
-    settings = GradientSettings()
-    token = gradient_inversion(yardstick, latents, anchor, kind, settings, seed)
-    generator = torch.Generator().manual_seed(10_000 + seed)
-    evaluation = draw_batch(
-        latents, DRAWS, engine.timesteps, engine.templates(kind), generator, stratified=True, antithetic=True
-    )
+def target_of(
+    yardstick: TorchEngine,
+    engine: Engine,
+    latents: Latents,
+    anchor: Tensor,
+    kind: str,
+    seed: int,
+    steps: int = GradientSettings().steps,
+    watch: Callable[[int, Tensor], None] = lambda _forwards, _token: None,
+) -> Target:
+    """Run the gradient's yardstick in floating point and measure it on the engine that searches use.
+
+    ``watch`` sees the yardstick's (forward passes, token) as it descends.
+    """
+    settings = GradientSettings(steps=steps)
+    token = gradient_inversion(yardstick, latents, anchor, kind, settings, seed, watch)
+    evaluation = evaluation_of(engine, latents, kind, seed)
     start, end = engine.losses(torch.stack([anchor, token]), evaluation, kind).tolist()
     return Target(evaluation=evaluation, anchor_loss=start, gradient_loss=end, gradient_token=token)
+
+
+def evaluation_of(engine: Engine, latents: Latents, kind: str, seed: int) -> Batch:
+    """Return the draws that searches on one person's pictures are measured on, and none of them sees."""
+    generator = torch.Generator().manual_seed(10_000 + seed)
+    return draw_batch(
+        latents, DRAWS, engine.timesteps, engine.templates(kind), generator, stratified=True, antithetic=True
+    )
 
 
 def ours(
@@ -94,43 +132,66 @@ def ours(
     target: Target,
     settings: Settings,
     prior: Prior | None,
+    *,
+    to_the_end: bool = False,
 ) -> tuple[Course, Learned]:
-    """Run our search and measure its course."""
-    course = Course(engine, target, kind)
+    """Run our search, which always goes on to its own end, and measure its course."""
+    course = Course(engine, target, kind, to_the_end)
     result = learn(
         engine, latents, kind=kind, class_word=class_word, settings=settings, prior=prior, watch=course.watch
     )
+    if to_the_end:
+        course.measure(result.forwards, torch.from_numpy(result.token))
     return course, result
 
 
 def evolution(
-    engine: Engine, latents: Latents, class_word: str, kind: str, target: Target, budget: int, seed: int
+    engine: Engine,
+    latents: Latents,
+    class_word: str,
+    kind: str,
+    target: Target,
+    budget: int,
+    seed: int,
+    *,
+    to_the_end: bool = False,
 ) -> Course:
     """Run CMA-ES in the vocabulary's leading principal directions until it meets the target or spends the budget.
 
     Gradient-free textual inversion (Fei et al., arXiv:2304.05818): a fixed subspace from principal components of the
     vocabulary, evolution strategy on its coordinates. Each generation shares one draw, as each step of ours does.
     """
-    course = Course(engine, target, kind)
+    course = Course(engine, target, kind, to_the_end)
     generator = torch.Generator().manual_seed(seed)
     shape = shaped(vocabulary_covariance(engine.vocabulary()), engine.anchor(class_word), None)
     strategy = cma.CMAEvolutionStrategy([0.0] * shape.size, 1.0, {"seed": seed + 1, "verbose": -9})
-    spent = 0
-    while spent < budget and course.reached is None:
+    spent, token = 0, shape.origin
+    while spent < budget and not course.ended:
         places = strategy.ask()
         batch = draw_batch(latents, 1, engine.timesteps, engine.templates(kind), generator)
         losses = engine.losses(shape.token(torch.from_numpy(np.stack(places)).float()), batch, kind)
         strategy.tell(places, losses.tolist())
         spent += len(places)
-        course.watch(spent, shape.token(torch.from_numpy(strategy.mean).float()))
+        token = shape.token(torch.from_numpy(strategy.mean).float())
+        course.watch(spent, token)
+    if to_the_end:
+        course.measure(spent, token)
     return course
 
 
 def reference(
-    engine: Engine, latents: Latents, class_word: str, kind: str, target: Target, budget: int, seed: int
+    engine: Engine,
+    latents: Latents,
+    class_word: str,
+    kind: str,
+    target: Target,
+    budget: int,
+    seed: int,
+    *,
+    to_the_end: bool = False,
 ) -> Course:
     """Run the published algorithm until it meets the target or spends the budget."""
-    course = Course(engine, target, kind)
+    course = Course(engine, target, kind, to_the_end)
     generator = torch.Generator().manual_seed(seed)
     settings = ReferenceSettings()
 
@@ -138,6 +199,8 @@ def reference(
     anchor = engine.anchor(class_word)
     for forwards, token in reference_search(anchor, next_losses, settings, generator):
         course.watch(forwards, token)
-        if forwards >= budget or course.reached is not None:
+        if forwards >= budget or course.ended:
+            if to_the_end:
+                course.measure(forwards, token)
             return course
     raise AssertionError  # pragma: no cover - the search has no end of its own

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "backbone": "do pictures of the Pictograms backbone show what their captions say",
     "timesteps": "where on the noise schedule text steers the backbone",
     "forwards": "forward passes to a set loss, with and without a prior",
+    "quality": "do pictures of learned tokens look like the person's, and follow the rest of the prompt",
     "audit": "what attacks on contributions find, with the protection off and on; a least ε beside the claimed",
     "step": "processor time of one step of learning, beside the published loop's, and its slopes beside float32's",
     "memory": "resident memory of a step of ours, of others' ways to learn, and of drawing, each in a fresh process",

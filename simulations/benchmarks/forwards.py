@@ -1,42 +1,39 @@
 """``forwards``: forward passes to target by the published algorithm, by others', and by ours with and without a prior.
 
 The same pictures, seeds, engine and evaluation draws for all searches of a newcomer. The priors are made of people who
-learned with forward passes only, by the same statistics and the same update as a federation's, without noise.
+learned with forward passes only, by the same statistics and the same update as a federation's (`priors`), without noise
+and with what rounds at ε = 1, 4 and 8 have. What was learned is kept (`searches`): a run that was killed goes on.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
-from client.contribution import Announcement, contribution
-from client.learn.settings import Settings
 from client.quiet import quiet
-from common.prior import Prior
-from server.update import RoundSum, next_prior
 from simulations.basis import public_basis
-from simulations.benchmarks.framework import Bar, Report
-from simulations.demo import MODEL, quartiles
-from simulations.population import Person, people, write_pictures
-from simulations.trials import Course, evolution, ours, reference, target_of
-from simulations.vaults import virtual_vault
-from simulations.work import NAME, Job, engine_of, latents_of, learn_and_keep
+from simulations.benchmarks.framework import Bar, Report, Value
+from simulations.benchmarks.intervals import median_interval
+from simulations.benchmarks.priors import CLIP, DELTA, prior_of
+from simulations.benchmarks.searches import KEPT, Found, Search, Trial, displacement, found, is_kept, searcher
+from simulations.population import Person, crowd, people
 
-CLIP, DIRECTIONS = 4.0, 16
-"""As an operator's defaults are (`server.settings.RunSettings`)."""
-
+T = TypeVar("T")
 Kind = Literal["object", "style"]
-REFERENCE, ALONE = "published (ZOODiP)", "ours, no prior"
+KINDS: Final[tuple[Kind, ...]] = ("object", "style")
+GRADIENT, REFERENCE, ALONE = "gradient", "published (ZOODiP)", "ours, no prior"
+FITTING: Final = 1.0
+"""A clip that 19 of 20 people keep within, where an operator's default is four times as wide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,138 +42,264 @@ class Size:
 
     others: tuple[int, ...]
     """Sizes of the priors; each is of the first so many of the same people."""
+    redrawn: tuple[int, ...]
+    """Sizes of priors of more people than learned: drawn from them with replacement."""
+    epsilons: tuple[float, ...]
     newcomers: int
     """Of each kind."""
+    descent: int
+    """Steps of the gradient."""
     forwards: int
-    reference_budget: int
+    published: int
+    """Budget of the published algorithm and of evolution."""
+    taught: int
+    """Budget of the people whom priors are made of."""
+    minutes: float
+    """No search is begun later: what is missing then is left out, and the next run goes on with it."""
 
 
-SMALL = Size(others=(8,), newcomers=1, forwards=240, reference_budget=300)
-FULL = Size(others=(30, 90), newcomers=30, forwards=400, reference_budget=4000)
+SMALL = Size(
+    others=(8,),
+    redrawn=(),
+    epsilons=(1.0,),
+    newcomers=1,
+    descent=30,
+    forwards=240,
+    published=240,
+    taught=104,
+    minutes=60,
+)
+FULL = Size(
+    others=(30, 100),
+    redrawn=(300, 1000),
+    epsilons=(1.0, 4.0, 8.0),
+    newcomers=30,
+    descent=120,
+    forwards=400,
+    published=1000,
+    taught=240,
+    minutes=70,
+)
+
+
+FIRST: Final = (
+    Search(name=GRADIENT, way="gradient"),
+    Search(name=ALONE, way="ours"),
+    Search(name=REFERENCE, way="published"),
+    Search(name="ours, no lexicon", way="no lexicon"),
+)
+LATER: Final = (Search(name="ours, random axes", way="random axes"), Search(name="evolution (CMA-ES)", way="evolution"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Race:
-    """One newcomer's searches: forwards to target, and what share of the gradient's improvement each ended with."""
+class Raced:
+    """What one search found on newcomers of a kind, by their numbers: on all, or on those whose turn it was."""
 
     kind: Kind
-    reached: dict[str, int | None]
-    shares: dict[str, float]
+    search: Search
+    found: dict[int, Found]
+    seed: int
+
+    def row(self) -> dict[str, Value]:
+        """Return the table's row: medians with their bootstrap intervals over newcomers."""
+        everybody = list(self.found.values())
+        forwards = median_interval([each.reached or math.inf for each in everybody], self.seed)
+        shares = median_interval([each.share for each in everybody], self.seed)
+        prior = self.search.prior
+        return {
+            "kind": self.kind,
+            "search": self.search.name,
+            "median": _finite(forwards[0]),
+            "low": _finite(forwards[1]),
+            "high": _finite(forwards[2]),
+            "reached": sum(each.reached is not None for each in everybody),
+            "of": len(everybody),
+            "end share": shares[0],
+            "share low": shares[1],
+            "share high": shares[2],
+            "prior's directions": None if prior is None else len(prior.cohorts[0].spectrum),
+            "began with it": None if prior is None else sum(each.start.startswith("cohort") for each in everybody),
+        }
 
 
-def run(*, full: bool, seed: int) -> Report:
+def run(*, full: bool, seed: int, kept: Path = KEPT) -> Report:
     """Run the benchmark on objects and on styles."""
-    size = FULL if full else SMALL
-    with tempfile.TemporaryDirectory() as folder:
-        job = Job(
-            model=MODEL,
-            people=Path(folder),
-            settings=Settings(forwards=size.forwards),
-            reference_budget=size.reference_budget,
-        )
-        everyone = people(size.others[-1] + size.newcomers, size.others[-1] + size.newcomers, seed)
-        for person in everyone:
-            write_pictures(person, job.people / str(person.number) / "photos")
-        with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
-            races = [race for kind in ("object", "style") for race in _races(pool, job, everyone, kind, size)]
-    return report(races, size, seed, full=full)
+    size, told, end = FULL if full else SMALL, Console(stderr=True), time.time()
+    end += 60 * size.minutes
+    trial = trial_of(size, kept)
+    searcher(kept)  # its int8 shards are made once, not by every worker
+    newcomers = people(size.newcomers, size.newcomers, seed)
+    searches: dict[Kind, list[Search]] = {}
+    absent: list[str] = []
+    with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
+        for kind in KINDS:
+            learned = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
+            searches[kind], missing = priors(learned, kind, trial, size, seed)
+            absent += missing
+        raced = race(pool, trial, newcomers, searches, largest(size), seed, end, told)
+    return report(raced, absent, size, seed, full=full)
 
 
-def _races(pool: ProcessPoolExecutor, job: Job, everyone: Sequence[Person], kind: Kind, size: Size) -> list[Race]:
-    found = [person for person in everyone if person.kind == kind]
-    others, newcomers = found[: size.others[-1]], found[size.others[-1] :]
-    list(pool.map(learn_and_keep, [job] * len(others), others))
-    priors = {f"ours, prior of {count}": prior_of(job, others[:count], kind) for count in size.others}
-    return list(pool.map(race, [job] * len(newcomers), newcomers, [priors] * len(newcomers)))
+def trial_of(size: Size, kept: Path) -> Trial:
+    """Return how long everybody searches."""
+    return Trial(kept=kept, descent=size.descent, forwards=size.forwards, published=size.published, taught=size.taught)
 
 
-def race(job: Job, person: Person, priors: dict[str, Prior | None]) -> Race:
-    """Let one newcomer learn in every way."""
-    engine, yardstick = engine_of(job.model, int8=True), engine_of(job.model, int8=False)
-    latents, word, kind, seed = latents_of(engine, job, person), person.class_word, person.kind, person.number
-    target = target_of(yardstick, engine, latents, engine.anchor(word), kind, seed)
-    settings = replace(job.settings, seed=seed)
-    wordless = copy.copy(engine)
-    wordless.lexicon = None
-    courses: dict[str, Course] = {
-        REFERENCE: reference(engine, latents, word, kind, target, job.reference_budget, seed),
-        "evolution (CMA-ES)": evolution(engine, latents, word, kind, target, job.reference_budget, seed),
-        "ours, no lexicon": ours(wordless, latents, word, kind, target, settings, None)[0],
-        ALONE: ours(engine, latents, word, kind, target, settings, None)[0],
-    }
-    for name, prior in priors.items():
-        courses[name] = ours(engine, latents, word, kind, target, settings, prior)[0]
-    whole = target.anchor_loss - target.gradient_loss
-    return Race(
-        kind=kind,
-        reached={name: course.reached for name, course in courses.items()},
-        shares={name: (target.anchor_loss - course.points[-1][1]) / whole for name, course in courses.items()},
-    )
+def learned_by_crowd(
+    pool: ProcessPoolExecutor,
+    trial: Trial,
+    kind: Kind,
+    newcomers: Sequence[Person],
+    size: Size,
+    seed: int,
+    told: Console,
+) -> NDArray[np.float64]:
+    """Let people who own nothing of the newcomers' learn; shape (people, width)."""
+    crowded = crowd(kind, size.others[-1], newcomers, seed)
+    found = pool.map(displacement, [trial] * len(crowded), crowded)
+    return np.stack(_counted(found, len(crowded), f"people learn, {kind}", told)).astype(np.float64)
 
 
-def prior_of(job: Job, others: Sequence[Person], kind: Kind) -> Prior | None:
-    """Make a prior of people's tokens as one round without noise would."""
-    engine = engine_of(job.model, int8=True)
+def priors(
+    learned: NDArray[np.float64], kind: Kind, trial: Trial, size: Size, seed: int
+) -> tuple[list[Search], list[str]]:
+    """Make the priors of all sizes, ε and clips; return searches with them, and the names of those that are not yet."""
+    engine = searcher(trial.kept)
     basis = public_basis(engine).astype(np.float64)
-    announced = Announcement(
-        round_id="benchmark",
-        backbone=engine.fingerprint,
-        kind=kind,
-        prior_version=0,
-        public_basis=basis,
-        cohorts=(),
-        clip=CLIP,
-    )
-    total: NDArray[np.float64] = np.sum([_vector(job, person, announced) for person in others], axis=0)
-    return next_prior(
-        None,
-        [RoundSum(round_id="benchmark", total=total, clip=announced.clip)],
-        backbone=engine.fingerprint,
-        kind=kind,
-        public_basis=basis,
-        minimum_people=2,
-        max_directions=DIRECTIONS,
-        cohorts=1,
-        created="2026-01-01T00:00:00Z",
-    )
+    drawn = np.random.default_rng(seed)
+    crowds = [(f"{count:,}", learned[:count]) for count in size.others]
+    crowds += [(f"{count:,} (redrawn)", learned[drawn.integers(len(learned), size=count)]) for count in size.redrawn]
+    noises = [(math.inf, CLIP), *((epsilon, clip) for clip in (CLIP, FITTING) for epsilon in size.epsilons)]
+    there: list[Search] = []
+    absent: list[str] = []
+    for people_in, rows in crowds:
+        for epsilon, clip in noises:
+            name = f"ours, prior of {people_in}"
+            if math.isfinite(epsilon):
+                name += f", ε = {epsilon:g}" + (f", clip {clip:g}" if clip != CLIP else "")
+            made = prior_of(
+                rows, kind, backbone=engine.fingerprint, public_basis=basis, epsilon=epsilon, clip=clip, seed=seed
+            )
+            if made is None:
+                absent.append(f"{kind}: {name.removeprefix('ours, prior of ')}")
+            else:
+                there.append(Search(name=name, way="ours", prior=made))
+    return there, absent
 
 
-def _vector(job: Job, person: Person, announced: Announcement) -> NDArray[np.float64]:
-    return contribution(virtual_vault(job.people / str(person.number)).concept(NAME).displacement, announced)
+def race(
+    pool: ProcessPoolExecutor,
+    trial: Trial,
+    newcomers: Sequence[Person],
+    searches: dict[Kind, list[Search]],
+    best: str,
+    seed: int,
+    end: float,
+    told: Console,
+) -> list[Raced]:
+    """Let newcomers learn in every way, until it is ``end`` on the clock.
+
+    They take turns, and what matters most comes first, the prior called ``best`` with it: whenever it ends, as many of
+    each kind were measured.
+    """
+    turns = [person for both in zip(*_by_kind(newcomers).values(), strict=True) for person in both]
+    tasks = [(p, s) for p in turns for s in (*FIRST, *searches[p.kind]) if s in FIRST or s.name == best]
+    tasks += [(p, s) for p in turns for s in searches[p.kind] if s.name != best]
+    tasks += [(p, s) for p in turns for s in LATER]
+    everybody, ways = zip(*tasks, strict=True)
+    reached = pool.map(_in_time, [trial] * len(tasks), everybody, ways, [end] * len(tasks))
+    measured = _counted(reached, len(tasks), "searches", told)
+    raced = []
+    for kind in KINDS:
+        for search in (*FIRST, *LATER, *searches[kind]):
+            ends = {
+                person.number: result
+                for (person, way), result in zip(tasks, measured, strict=True)
+                if person.kind == kind and way is search and result is not None
+            }
+            if ends:
+                raced.append(Raced(kind=kind, search=search, found=ends, seed=seed))
+    return raced
 
 
-def report(races: list[Race], size: Size, seed: int, *, full: bool) -> Report:
-    """Put the medians side by side."""
-    rows: list[dict[str, Any]] = []
+def _in_time(trial: Trial, person: Person, search: Search, end: float) -> Found | None:
+    """Search, unless it is too late to begin; what was found earlier is always in time."""
+    return found(trial, person, search) if time.time() < end or is_kept(trial, person, search) else None
+
+
+def _by_kind(newcomers: Sequence[Person]) -> dict[Kind, list[Person]]:
+    return {kind: [person for person in newcomers if person.kind == kind] for kind in KINDS}
+
+
+def _counted(results: Iterable[T], count: int, what: str, told: Console, every: float = 60) -> list[T]:
+    """Return results as they come, and say once a minute how far things are."""
+    begun = said = time.monotonic()
+    found: list[T] = []
+    for result in results:
+        found.append(result)
+        now = time.monotonic()
+        if now - said > every or len(found) == count:
+            told.print(f"{what}: {len(found)} of {count}, {(now - begun) / 60:.1f} minutes")
+            said = now
+    return found
+
+
+def report(raced: Sequence[Raced], absent: Sequence[str], size: Size, seed: int, *, full: bool) -> Report:
+    """Put the medians side by side, and the promises beside them."""
     ratios: dict[str, float] = {}
     bars: list[Bar] = []
-    for kind in ("object", "style"):
-        some = [race for race in races if race.kind == kind]
-        for search in some[0].reached:
-            forwards = [race.reached[search] for race in some]
-            share = float(np.median([race.shares[search] for race in some]))
-            rows.append({"kind": kind, "search": search} | quartiles(forwards) | {"of": len(some), "end share": share})
-        medians = {row["search"]: row["median"] or float("inf") for row in rows if row["kind"] == kind}
-        last = list(medians)[-1]
-        for search, bound in ((ALONE, 1 / 3), (last, 1 / 10)):
-            ratio = _ratio(medians[search], medians[REFERENCE], size)
-            what = f"{kind}: median forwards to target, {search}, over the published"
-            bars.append(Bar(what, ratio, bound, "at most"))
+    for kind in KINDS:
+        by_name = {each.search.name: each for each in raced if each.kind == kind}
+        for name, bound in ((ALONE, 1 / 3), (largest(size), 1 / 10)):
+            if name not in by_name or REFERENCE not in by_name:  # no prior yet, or no time
+                continue
+            forwards, published, gained = compared(by_name[name], by_name[REFERENCE])
+            ratio = forwards / min(published, size.published)
+            bars.append(Bar(f"{kind}: median forwards to target, {name}, over the published", ratio, bound, "at most"))
+            bars.append(Bar(f"{kind}: median end share, {name}, less the published", gained, 0.0, "at least"))
             if math.isfinite(ratio):
-                ratios[f"{kind}: {search} / published"] = ratio
-        if math.isfinite(medians[last]) and math.isfinite(medians[ALONE]):
-            ratios[f"{kind}: {last} / no prior"] = medians[last] / medians[ALONE]
-    notes = [
+                ratios[f"{kind}: {name} / published"] = ratio
+    rows = [each.row() for each in raced]
+    return Report(
+        name="forwards", seed=seed, full=full, rows=rows, ratios=ratios, bars=bars, notes=_notes(absent, size)
+    )
+
+
+def largest(size: Size) -> str:
+    """Return the name of the search with the prior of the most people who learned."""
+    return f"ours, prior of {size.others[-1]:,}"
+
+
+def compared(mine: Raced, other: Raced) -> tuple[float, float, float]:
+    """Return both searches' median forwards to target and what mine ended with more, on those who ran both."""
+    both = [(mine.found[number], other.found[number]) for number in mine.found.keys() & other.found.keys()]
+    forwards = [median_interval([each.reached or math.inf for each in side])[0] for side in zip(*both, strict=True)]
+    shares = [float(np.median([each.share for each in side])) for side in zip(*both, strict=True)]
+    return forwards[0], forwards[1], shares[0] - shares[1]
+
+
+def _notes(absent: Sequence[str], size: Size) -> list[str]:
+    least = size.others[-1]
+    return [
         (
-            f"budgets {size.forwards} forwards, the published algorithm and evolution {size.reference_budget}; "
-            "an empty quartile never met the target within its budget, and a ratio to it counts it as its budget"
+            f"budgets {size.forwards} forwards, the published algorithm and evolution {size.published}; everybody "
+            "searches to the end; a dash is a median that never met the target, and a ratio to the published "
+            "algorithm counts it as its budget"
         ),
-        "end share: median share of the gradient's improvement that a search's last measured token attains",
+        "low, high: bootstrap intervals (95 %) of the median over newcomers; one seed of searches",
+        (
+            f"of: newcomers, in turn, as far as {size.minutes:g} minutes a run went; another run goes on; bars compare "
+            "those who ran both searches"
+        ),
+        "end share: median share of the gradient's improvement that the token has which a search ends with",
+        f"priors: of people who learned in {size.taught} forwards; none owns a newcomer's object or picture",
+        *(f"{count:,} (redrawn): {count:,} people drawn from the {least} with replacement" for count in size.redrawn),
+        f"noise: ε a round and person at δ = {DELTA:g}, rounds of at most 128, clip {CLIP:g} unless said otherwise",
+        f"no prior yet, so newcomers search as without one: {'; '.join(absent) or 'none'}",
+        "the gradient's forward passes each had a backward one, not counted",
         "the lexicon is made once for a backbone and costs 2,900 forwards more, which no person spends",
     ]
-    return Report(name="forwards", seed=seed, full=full, rows=rows, ratios=ratios, bars=bars, notes=notes)
 
 
-def _ratio(forwards: float, published: float, size: Size) -> float:
-    """Return how many forwards a search needs for each of the published algorithm's, whose budget bounds it."""
-    return forwards / min(published, size.reference_budget)
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

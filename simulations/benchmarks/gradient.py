@@ -6,6 +6,7 @@ search and is never part of a client.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +32,12 @@ def gradient_inversion(
     kind: str,
     settings: GradientSettings,
     seed: int,
+    watch: Callable[[int, Tensor], None] = lambda _forwards, _token: None,
 ) -> Tensor:
-    """Return the token, shape (d,), after a descent with a linearly falling rate, averaged over its last third."""
+    """Return the token, shape (d,), after a descent with a linearly falling rate, averaged over its last third.
+
+    ``watch`` sees (forward passes, current token) after every step; each forward pass had a backward one.
+    """
     generator = torch.Generator().manual_seed(seed)
     token = anchor.clone().requires_grad_()
     optimizer = torch.optim.Adam([token], lr=settings.rate)
@@ -44,6 +49,7 @@ def gradient_inversion(
         with torch.enable_grad():
             engine.losses_with_graph(token[None], batch, kind).sum().backward()
         optimizer.step()
+        watch((step + 1) * settings.draws, token.detach())
         if step >= 2 * settings.steps // 3:
             kept.append(token.detach().clone())
     return torch.stack(kept).mean(dim=0)

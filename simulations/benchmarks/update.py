@@ -19,13 +19,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from common.crowd import colluders
-from common.privacy import noise_variance
-from common.statistics import block_length, svec
-from server.rounds import TOLERANCE, planned
-from server.settings import MOST_PEOPLE
+from common.statistics import svec
 from server.update import RoundSum, next_prior
 from simulations.benchmarks.framework import Bar, Report, Value
+from simulations.benchmarks.priors import rounds_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,7 +68,7 @@ def run(*, full: bool, seed: int) -> Report:
 
 
 def _cell(epsilon: float, people: int, repeats: int, rng: np.random.Generator) -> dict[str, Value]:
-    variance = _noise(epsilon, people)
+    variance = rounds_noise(epsilon, people, DIMENSIONS)
     found = [_fit(people, variance, rng) for _ in range(repeats)]
     errors = [1.0 if basis is None else _error(*basis) for basis in found]
     kept = [0 if basis is None else min(basis[0].shape[1], len(SPECTRUM)) for basis in found]
@@ -83,17 +80,6 @@ def _cell(epsilon: float, people: int, repeats: int, rng: np.random.Generator) -
         "kept": round(float(np.mean(kept)), 2),
         "no prior yet": round(sum(basis is None for basis in found) / repeats, 2),
     }
-
-
-def _noise(epsilon: float, people: int) -> float:
-    """Give the variance of each number of the total, in units of the sum squared: all rounds together."""
-    if math.isinf(epsilon):
-        return 0.0
-    size = min(people, MOST_PEOPLE)
-    fewest = max(8, math.ceil((1 - TOLERANCE) * size))
-    length = block_length(DIMENSIONS)
-    mechanism = planned(length=length, people=size, honest=fewest - colluders(size), epsilon=epsilon, delta=1e-6)
-    return noise_variance(mechanism, size) * math.ceil(people / size)
 
 
 def _fit(

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from simulations.benchmarks import forwards, timesteps
+from simulations.benchmarks import forwards, quality, timesteps
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where `forwards` and `quality` keep what was learned: the second learns nothing anew."""
+    return tmp_path_factory.mktemp("learned")
 
 
 @pytest.mark.slow
-def test_forwards_in_small_puts_all_searches_side_by_side():
-    report = forwards.run(full=False, seed=0)
-    searches = [row["search"] for row in report.rows if row["kind"] == "object"]
-    assert searches[0] == forwards.REFERENCE
-    assert searches[-2:] == [forwards.ALONE, "ours, prior of 8"]
-    assert len(report.rows) == 2 * len(searches)
+def test_forwards_in_small_puts_all_searches_side_by_side(kept):
+    report = forwards.run(full=False, seed=0, kept=kept)
+    for kind in forwards.KINDS:
+        searches = [row["search"] for row in report.rows if row["kind"] == kind]
+        assert searches[:3] == [forwards.GRADIENT, forwards.ALONE, forwards.REFERENCE]
+        assert searches[-1] == forwards.largest(forwards.SMALL)  # at ε = 1 eight people have none
+        shares = {row["search"]: float(row["end share"]) for row in report.rows if row["kind"] == kind}
+        assert shares[forwards.GRADIENT] == pytest.approx(1, abs=1e-3)
     assert all(row["of"] == forwards.SMALL.newcomers for row in report.rows)
+    assert len(report.bars) == 8
+    learned = {path: path.stat().st_mtime_ns for path in kept.rglob("*.npz")}
+    assert forwards.run(full=False, seed=0, kept=kept).rows == report.rows
+    assert {path: path.stat().st_mtime_ns for path in kept.rglob("*.npz")} == learned
+
+
+@pytest.mark.slow
+def test_quality_in_small_draws_with_every_ways_tokens(kept, tmp_path):
+    report = quality.run(full=False, seed=0, kept=kept, out=tmp_path)
+    for kind in quality.KINDS:
+        found = {row["pictures"]: row for row in report.rows if row["kind"] == kind}
+        assert list(found)[:4] == [quality.REAL, quality.UNTAUGHT, quality.GRADIENT, quality.PUBLISHED]
+        assert float(found[quality.REAL]["likeness"]) > float(found[quality.UNTAUGHT]["likeness"])
     assert len(report.bars) == 4
+    assert (tmp_path / "quality.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow

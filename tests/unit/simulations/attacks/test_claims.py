@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from simulations.attacks.table import BEGIN, DOCUMENT, END, insert, measured, read
+from simulations.attacks.table import DOCUMENT, measured
+from simulations.benchmarks.tables import BEGIN, END, insert, read
 
 ROOT = Path(__file__).parents[4]
 NODE = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")

@@ -1,0 +1,315 @@
+"""``quality``: do pictures drawn with learned tokens look like the person's, and do they follow the rest of the prompt?
+
+The tokens are those of `forwards`, out of the same files: the published algorithm's, ours without and with a prior, and
+gradient-based textual inversion's. An object is drawn in styles that the person has no picture of it in, a style on
+things that the person has no picture of; the real pictures of just that are the ceiling. The shuffled control holds
+pictures against the next person's own, and against what the next person asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from torch import nn
+
+from client.backbone.engine import fingerprint
+from client.generate import add_concepts
+from client.quiet import quiet
+from simulations.benchmarks.features import features, load_classifier
+from simulations.benchmarks.forwards import FULL, KINDS, SMALL, Kind, Size, largest, learned_by_crowd, priors, trial_of
+from simulations.benchmarks.framework import Bar, Report, Value
+from simulations.benchmarks.gallery import PATH
+from simulations.benchmarks.intervals import share_interval
+from simulations.benchmarks.likeness import (
+    object_likeness,
+    style_agreement,
+    style_likeness,
+    thing_agreement,
+    with_style,
+)
+from simulations.benchmarks.retrieval import Features, Gallery, load_gallery
+from simulations.benchmarks.searches import KEPT, Search, Trial, found, is_kept, searcher
+from simulations.demo import MODEL
+from simulations.pictograms.data import HELD_OUT_STYLE
+from simulations.pictograms.sampling import Sampling, draw, load_pipeline
+from simulations.population import ARCHIVE, Person, people
+
+UNTAUGHT, GRADIENT, PUBLISHED = "untaught (class word)", "gradient", "published (ZOODiP)"
+REAL, SHUFFLED = "real pictures", "shuffled"
+BOUND: Final = 0.97
+PROMPTS: Final = 2
+"""Pictures of each newcomer's token."""
+OTHERS: Final = 200
+"""Real pictures whose mean is the held-out style's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One picture that is asked for."""
+
+    prompt: str
+    """``{}`` where the token stands."""
+    other: str
+    """What else the prompt names: a style for an object, a thing for a style."""
+    real: str
+    """The archive's picture of just that."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """A token under the name that prompts call it by."""
+
+    name: str
+    backbone: str
+    token: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scorer:
+    """What pictures are judged by."""
+
+    gallery: Gallery
+    classifier: nn.Module
+    archive: zipfile.ZipFile
+
+    def real(self, members: Sequence[str]) -> Features:
+        """Return features of the archive's pictures."""
+        return features(self.classifier, pixels(self.archive, members))
+
+
+def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/bench")) -> Report:
+    """Draw with everybody's tokens and score; writes ``quality.png`` beside the table."""
+    size, told = FULL if full else SMALL, Console(stderr=True)
+    trial = trial_of(size, kept)
+    searcher(kept)
+    newcomers = people(size.newcomers, size.newcomers, seed)
+    rows: list[dict[str, Value]] = []
+    bars: list[Bar] = []
+    sheets: list[NDArray[np.uint8]] = []
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        scorer = Scorer(gallery=load_gallery(PATH), classifier=load_classifier(), archive=archive)
+        for kind in KINDS:
+            some, tokens = learned(trial, kind, newcomers, size, seed, told)
+            asked = [wanted(person, scorer, seed) for person in some]
+            drawn = {way: draw_all(some, found_, asked, seed) for way, found_ in tokens.items()}
+            scores = score(kind, some, asked, drawn, scorer)
+            rows += table(kind, scores, seed)
+            bars += _bars(kind, scores, list(tokens)[-1])
+            sheets.append(sheet(some, drawn, archive))
+    write_sheet(sheets, out / "quality.png")
+    return Report(name="quality", seed=seed, full=full, rows=rows, bars=bars, notes=_notes(size))
+
+
+def learned(
+    trial: Trial, kind: Kind, newcomers: Sequence[Person], size: Size, seed: int, told: Console
+) -> tuple[list[Person], dict[str, list[NDArray[np.float32] | None]]]:
+    """Return newcomers of a kind and every way's tokens for them.
+
+    They are those who ran every search in `forwards`, or all where nobody did. There is no token for the untaught, whom
+    prompts name by the class word.
+    """
+    some = [person for person in newcomers if person.kind == kind]
+    with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
+        others = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
+        last = largest(size)
+        prior = [search for search in priors(others, kind, trial, size, seed)[0] if search.name == last]
+        ways = [
+            Search(name=GRADIENT, way="gradient"),
+            Search(name=PUBLISHED, way="published"),
+            Search(name="ours, no prior", way="ours"),
+            *(prior or [Search(name=f"{last} (none yet)", way="ours")]),
+        ]
+        some = [person for person in some if all(is_kept(trial, person, way) for way in ways)] or some
+        tokens: dict[str, list[NDArray[np.float32] | None]] = {UNTAUGHT: [None] * len(some)}
+        for way in ways:
+            told.print(f"tokens of {way.name}, {kind}")
+            tokens[way.name] = [each.token for each in pool.map(found, [trial] * len(some), some, [way] * len(some))]
+    return some, tokens
+
+
+def wanted(person: Person, scorer: Scorer, seed: int) -> list[Asked]:
+    """Choose what is asked for: other words than the person's pictures show, of which there is a real picture."""
+    members = scorer.archive.namelist()
+    chooser = random.Random(f"{person.number}/{seed}")  # noqa: S311 - a reproducible choice, no secret
+    if person.kind == "object":
+        folder = f"object/{person.class_word}/{person.subject}/"
+        left = sorted(m for m in members if m.startswith(folder) and m not in person.pictures)
+        return [
+            Asked(prompt=f"{{}}, {PurePosixPath(m).stem} style", other=PurePosixPath(m).stem, real=m)
+            for m in chooser.sample(left, min(PROMPTS, len(left)))
+        ]
+    own, known = {PurePosixPath(m).stem for m in person.pictures}, set(scorer.gallery.concepts)
+    left = sorted(
+        m
+        for m in members
+        if m.startswith("style/") and PurePosixPath(m).stem in known and PurePosixPath(m).stem not in own
+    )
+    return [
+        Asked(prompt=f"{PurePosixPath(m).stem}, {{}} style", other=PurePosixPath(m).stem, real=m)
+        for m in chooser.sample(left, PROMPTS)
+    ]
+
+
+def draw_all(
+    newcomers: Sequence[Person],
+    tokens: Sequence[NDArray[np.float32] | None],
+    asked: Sequence[Sequence[Asked]],
+    seed: int,
+) -> list[NDArray[np.uint8]]:
+    """Draw everybody's pictures, uint8 (PROMPTS, side, side, 3) each; every way from the same noise."""
+    pipeline: Any = load_pipeline(MODEL)
+    own = fingerprint(MODEL)
+    names = [f"w{person.number}" for person in newcomers]
+    add_concepts(
+        pipeline,
+        MODEL,
+        [
+            Learned(name=name, backbone=own, token=token)
+            for name, token in zip(names, tokens, strict=True)
+            if token is not None
+        ],
+    )
+    prompts, counts = [], []
+    for person, token, name, some in zip(newcomers, tokens, names, asked, strict=True):
+        counts.append(len(some))
+        prompts += [said(each.prompt, person, None if token is None else f"<{name}>") for each in some]
+    return np.split(draw(pipeline, prompts, seed, Sampling()), np.cumsum(counts)[:-1])
+
+
+def said(prompt: str, person: Person, name: str | None) -> str:
+    """Return a prompt with the token in it, or without: an object's class word, a style left out."""
+    if name is None and person.kind == "style":
+        return prompt.removesuffix(", {} style")
+    return prompt.format(name or person.class_word)
+
+
+Scores = dict[str, NDArray[np.float64]]
+"""By way: likeness and agreement of each newcomer, shape (newcomers, 2)."""
+
+
+def score(
+    kind: Kind,
+    newcomers: Sequence[Person],
+    asked: Sequence[Sequence[Asked]],
+    drawn: dict[str, list[NDArray[np.uint8]]],
+    scorer: Scorer,
+) -> Scores:
+    """Score every way's pictures, the real ones that were asked for, and ours held against somebody else's."""
+    seen = {way: [features(scorer.classifier, each) for each in pictures] for way, pictures in drawn.items()}
+    seen = {REAL: [scorer.real([each.real for each in some]) for some in asked]} | seen
+    own = [scorer.real(person.pictures) for person in newcomers]
+    gallery = scorer.gallery
+    if kind == "style":
+        spoken = {each.real for some in asked for each in some} | {m for p in newcomers for m in p.pictures}
+        free = sorted(m for m in scorer.archive.namelist() if m.startswith("style/") and m not in spoken)
+        gallery = with_style(gallery, HELD_OUT_STYLE, scorer.real(free[:: max(1, len(free) // OTHERS)]))
+    found: Scores = {}
+    for way, each in seen.items():
+        found[way] = _judged(kind, gallery, each, asked, own, newcomers)
+    if len(newcomers) == 1:  # there is nobody to take another's place
+        return found
+    around = [*range(1, len(newcomers)), 0]
+    others = [own[row] for row in around], [newcomers[row] for row in around], [asked[row] for row in around]
+    found[SHUFFLED] = _judged(kind, gallery, seen[GRADIENT], others[2], others[0], others[1])
+    return found
+
+
+def _judged(
+    kind: Kind,
+    gallery: Gallery,
+    drawn: Sequence[Features],
+    asked: Sequence[Sequence[Asked]],
+    own: Sequence[Features],
+    newcomers: Sequence[Person],
+) -> NDArray[np.float64]:
+    """Return likeness and agreement of each newcomer, shape (newcomers, 2)."""
+    rows = []
+    for pictures, some, theirs, person in zip(drawn, asked, own, newcomers, strict=True):
+        words = [each.other for each in some][: len(pictures)]
+        pictures = pictures[: len(words)]  # noqa: PLW2901 - shuffled people may have been asked for fewer
+        if kind == "object":
+            styles = [PurePosixPath(m).stem for m in person.pictures]
+            likeness = object_likeness(gallery, pictures, words, theirs, styles)
+            rows.append((likeness, style_agreement(gallery, pictures, words)))
+        else:
+            agreement = thing_agreement(gallery, pictures, HELD_OUT_STYLE, words)
+            rows.append((style_likeness(gallery, pictures, theirs), agreement))
+    return np.array(rows)
+
+
+def table(kind: Kind, scores: Scores, seed: int) -> list[dict[str, Value]]:
+    """Return a row for every way: means with bootstrap intervals over newcomers."""
+    rows: list[dict[str, Value]] = []
+    for way, each in scores.items():
+        likeness, agreement = (share_interval(each[:, column].tolist(), seed) for column in (0, 1))
+        rows.append(
+            {
+                "kind": kind,
+                "pictures": way,
+                "likeness": likeness[0],
+                "likeness low": likeness[1],
+                "likeness high": likeness[2],
+                "agreement": agreement[0],
+                "agreement low": agreement[1],
+                "agreement high": agreement[2],
+                "of": len(each),
+            }
+        )
+    return rows
+
+
+def _bars(kind: Kind, scores: Scores, ours: str) -> list[Bar]:
+    """Hold ours with the prior against the gradient's, in both."""
+    bars = []
+    for column, what in enumerate(("likeness", "agreement")):
+        mine, yardstick = (float(scores[way][:, column].mean()) for way in (ours, GRADIENT))
+        ratio = mine / yardstick if yardstick > 0 else float("nan")
+        bars.append(Bar(f"{kind}: {what}, {ours}, over the gradient's", ratio, BOUND, "at least"))
+    return bars
+
+
+def sheet(
+    newcomers: Sequence[Person], drawn: dict[str, list[NDArray[np.uint8]]], archive: zipfile.ZipFile
+) -> NDArray[np.uint8]:
+    """Return a line a newcomer: a picture of their own, then the first that each way drew."""
+    lines = []
+    for row, person in enumerate(newcomers):
+        pictures = [pixels(archive, person.pictures[:1]), *(each[row][:1] for each in drawn.values())]
+        lines.append(np.concatenate([np.pad(p[0], ((2, 2), (2, 2), (0, 0)), constant_values=255) for p in pictures], 1))
+    return np.concatenate(lines)
+
+
+def write_sheet(sheets: Sequence[NDArray[np.uint8]], path: Path) -> None:
+    """Write the kinds' lines side by side."""
+    height = max(len(each) for each in sheets)
+    padded = [np.pad(each, ((0, height - len(each)), (0, 16), (0, 0)), constant_values=255) for each in sheets]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(padded, 1)).save(path, optimize=True)
+
+
+def pixels(archive: zipfile.ZipFile, members: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the archive's pictures, uint8 (n, side, side, 3)."""
+    return np.stack([np.asarray(Image.open(io.BytesIO(archive.read(m))).convert("RGB")) for m in members])
+
+
+def _notes(size: Size) -> list[str]:
+    return [
+        "likeness and agreement: simulations/benchmarks/likeness.py; means over newcomers, bootstrap intervals (95 %)",
+        f"{PROMPTS} pictures a newcomer and way, from the same noise; tokens as benchmark forwards learned them",
+        f"searches of {size.forwards} forwards, the published algorithm's of {size.published}",
+        "real pictures: the very pictures that were asked for, by their artists",
+        "shuffled: the gradient's pictures held against the next newcomer's own and the next prompt's other words",
+        "quality.png: a picture of the person's own, then untaught, gradient, published, ours, ours with the prior",
+    ]

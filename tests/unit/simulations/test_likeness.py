@@ -1,0 +1,69 @@
+"""Likeness and agreement tell the right pictures from others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulations.benchmarks.likeness import (
+    object_likeness,
+    style_agreement,
+    style_likeness,
+    thing_agreement,
+    with_style,
+)
+from simulations.benchmarks.retrieval import Gallery
+
+STYLES = ("soft", "simple", "modern", "ink")
+WIDTH, THINGS = 32, 20
+RNG = np.random.default_rng(0)
+THING = RNG.normal(size=(THINGS, WIDTH)).astype(np.float32)
+STYLE = 4 * RNG.normal(size=(len(STYLES) + 1, WIDTH)).astype(np.float32)
+"""The last one is nobody's in the gallery."""
+
+
+def picture(thing, style, noise=0.1):
+    return THING[thing] + STYLE[style] + noise * RNG.normal(size=WIDTH).astype(np.float32)
+
+
+def gallery():
+    places = [(thing, style) for thing in range(THINGS) for style in range(len(STYLES))]
+    return Gallery(
+        features=np.stack([picture(*place) for place in places]).astype(np.float16),
+        names=np.array([f"thing {thing}" for thing, _ in places]),
+        styles=np.array([STYLES[style] for _, style in places]),
+        split=np.array(["train"] * len(places)),
+        mean_styles=np.array(STYLES),
+        means=(STYLE[:-1] + THING.mean(axis=0)).astype(np.float16),
+        projection=np.eye(WIDTH, dtype=np.float16),
+        probes=np.zeros((1, 4, 4, 3), np.uint8),
+    )
+
+
+def test_an_object_is_like_itself_in_any_style_and_not_like_another():
+    own = np.stack([picture(3, style) for style in (0, 1)])
+    same, other = (np.stack([picture(thing, style) for style in (2, 3)]) for thing in (3, 7))
+    likes = [object_likeness(gallery(), each, STYLES[2:], own, STYLES[:2]) for each in (same, other)]
+    assert likes[0] > 0.9
+    assert abs(likes[1]) < 0.5
+
+
+def test_the_style_asked_for_is_told_from_the_others():
+    drawn = np.stack([picture(5, 2), picture(6, 3)])
+    assert style_agreement(gallery(), drawn, ["modern", "ink"]) == 1
+    assert style_agreement(gallery(), drawn, ["modern", "soft"]) == 0.5
+
+
+def test_a_style_is_like_itself_whatever_it_shows():
+    own = np.stack([picture(thing, 4) for thing in range(5)])
+    same = np.stack([picture(thing, 4) for thing in (10, 11)])
+    other = np.stack([picture(thing, 1) for thing in (10, 11)])
+    assert style_likeness(gallery(), same, own) > 0.9
+    assert style_likeness(gallery(), other, own) < 0.5
+
+
+def test_a_thing_is_found_in_a_style_that_the_gallery_does_not_have():
+    whole = with_style(gallery(), "mine", np.stack([picture(thing, 4) for thing in range(10)]))
+    drawn = np.stack([picture(12, 4), picture(15, 4)])
+    assert thing_agreement(whole, drawn, "mine", ["thing 12", "thing 15"]) == 1
+    far = [f"thing {np.argmin(THING @ THING[thing])}" for thing in (12, 15)]
+    assert thing_agreement(whole, drawn, "mine", far) == 0

@@ -1,0 +1,100 @@
+"""What was learned is kept: nothing is learned twice, nothing is taken for another's, half a file is none."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from client.learn.subspace import shaped, vocabulary_covariance
+from common.prior import Cohort, Prior
+from simulations.benchmarks import searches
+from simulations.benchmarks.searches import Search, Trial, displacement
+from simulations.population import people
+
+WIDTH = 12
+
+
+@pytest.fixture
+def trial(tmp_path):
+    return Trial(kept=tmp_path, descent=120, forwards=400, published=1000, taught=240)
+
+
+@pytest.fixture
+def learned(monkeypatch):
+    """Count who learned."""
+    calls = []
+
+    def learn(_trial, person):
+        calls.append(person.number)
+        return np.full(WIDTH, person.number, np.float32)
+
+    monkeypatch.setattr(searches, "_displacement", learn)
+    return calls
+
+
+def prior(mean):
+    cohort = Cohort(weight=1.0, mean=np.full(2, mean), basis=np.eye(2)[:, :1], spectrum=np.array([0.5]), residual=0.1)
+    return Prior(
+        backbone="ab" * 32,
+        kind="object",
+        version=1,
+        people=10,
+        rounds=("one",),
+        public_basis=np.eye(WIDTH)[:, :2],
+        cohorts=(cohort,),
+        created="2026-01-01T00:00:00Z",
+    )
+
+
+def test_a_person_learns_once(trial, learned):
+    first, second = people(2, 0, 0)
+    assert displacement(trial, first)[0] == displacement(trial, first)[0] == first.number
+    assert displacement(trial, second)[0] == second.number
+    assert learned == [first.number, second.number]
+
+
+def test_half_a_file_is_none(trial, learned):
+    (person,) = people(1, 0, 0)
+    displacement(trial, person)
+    (file,) = trial.folder().rglob("*.npz")
+    file.write_bytes(file.read_bytes()[:100])
+    assert displacement(trial, person)[0] == person.number
+    assert learned == [person.number] * 2
+
+
+def test_another_budget_other_pictures_or_another_learner_are_learned_anew(trial, learned, monkeypatch):
+    person, other = people(1, 0, 0)[0], people(1, 0, 1)[0]
+    assert person.number == other.number
+    displacement(trial, person)
+    displacement(Trial(kept=trial.kept, descent=120, forwards=400, published=1000, taught=100), person)
+    displacement(trial, other)
+    monkeypatch.setattr(searches, "_sources", lambda: "changed")
+    displacement(trial, person)
+    assert len(learned) == 4
+
+
+def test_each_prior_and_budget_has_a_file_of_its_own(trial):
+    longer = Trial(kept=trial.kept, descent=120, forwards=800, published=1000, taught=240)
+    ours = [Search(name="any", way="ours", prior=each).file(trial) for each in (None, prior(0.1), prior(0.2))]
+    assert len({*ours, Search(name="any", way="ours").file(longer)}) == 4
+    published = Search(name="any", way="published")
+    assert published.file(trial) == published.file(longer)
+
+
+def test_random_axes_are_as_many_and_as_long_and_know_nothing():
+    words = torch.randn(400, WIDTH, generator=torch.Generator().manual_seed(1)) * torch.linspace(2, 0.5, WIDTH)
+    engine = SimpleNamespace(
+        vocabulary=lambda: words, anchor=lambda _: torch.zeros(WIDTH), lexicon=None, width=WIDTH, kind="mine"
+    )
+    known = shaped(vocabulary_covariance(words), torch.zeros(WIDTH), None).axes
+    changed = searches.randomized(engine)
+    axes = shaped(vocabulary_covariance(changed.vocabulary()), torch.zeros(WIDTH), changed.lexicon).axes
+    assert axes.shape == known.shape
+    lengths = axes.norm(dim=1)
+    torch.testing.assert_close(lengths, known.square().sum(dim=1).mean().sqrt().expand(len(axes)), rtol=1e-3, atol=0)
+    gram = (axes / lengths[:, None]) @ (axes / lengths[:, None]).T
+    torch.testing.assert_close(gram, torch.eye(len(axes)), rtol=0, atol=1e-3)
+    assert changed.kind == "mine"
