@@ -24,7 +24,7 @@ from client.quiet import quiet
 from simulations.basis import public_basis
 from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.intervals import median_interval
-from simulations.benchmarks.priors import CLIP, DELTA, prior_of
+from simulations.benchmarks.priors import CLIP, DELTA, people_for_a_prior, prior_of
 from simulations.benchmarks.searches import KEPT, Found, Search, Trial, displacement, found, is_kept, searcher
 from simulations.population import Person, crowd, people
 
@@ -47,6 +47,9 @@ class Size:
     epsilons: tuple[float, ...]
     newcomers: int
     """Of each kind."""
+    foremost: int
+    """So many of them search in every way before the others begin, whose first searches are by the gradient, without a
+    prior and with the prior of the most people."""
     descent: int
     """Steps of the gradient."""
     forwards: int
@@ -63,6 +66,7 @@ SMALL = Size(
     redrawn=(),
     epsilons=(1.0,),
     newcomers=1,
+    foremost=1,
     descent=30,
     forwards=240,
     published=240,
@@ -74,6 +78,7 @@ FULL = Size(
     redrawn=(300, 1000),
     epsilons=(1.0, 4.0, 8.0),
     newcomers=30,
+    foremost=7,
     descent=120,
     forwards=400,
     published=1000,
@@ -130,14 +135,14 @@ def run(*, full: bool, seed: int, kept: Path = KEPT) -> Report:
     searcher(kept)  # its int8 shards are made once, not by every worker
     newcomers = people(size.newcomers, size.newcomers, seed)
     searches: dict[Kind, list[Search]] = {}
-    absent: list[str] = []
+    needed: list[str] = []
     with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
         for kind in KINDS:
             learned = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
-            searches[kind], missing = priors(learned, kind, trial, size, seed)
-            absent += missing
-        raced = race(pool, trial, newcomers, searches, largest(size), seed, end, told)
-    return report(raced, absent, size, seed, full=full)
+            searches[kind] = priors(learned, kind, trial, size, seed)
+            needed += first_priors(learned, kind, trial, size, seed)
+        raced = race(pool, trial, newcomers, searches, size, seed, end, told)
+    return report(raced, needed, size, seed, full=full)
 
 
 def trial_of(size: Size, kept: Path) -> Trial:
@@ -160,10 +165,8 @@ def learned_by_crowd(
     return np.stack(_counted(found, len(crowded), f"people learn, {kind}", told)).astype(np.float64)
 
 
-def priors(
-    learned: NDArray[np.float64], kind: Kind, trial: Trial, size: Size, seed: int
-) -> tuple[list[Search], list[str]]:
-    """Make the priors of all sizes, ε and clips; return searches with them, and the names of those that are not yet."""
+def priors(learned: NDArray[np.float64], kind: Kind, trial: Trial, size: Size, seed: int) -> list[Search]:
+    """Return searches with the priors of all sizes, ε and clips, as far as there are any: noise leaves few."""
     engine = searcher(trial.kept)
     basis = public_basis(engine).astype(np.float64)
     drawn = np.random.default_rng(seed)
@@ -171,7 +174,6 @@ def priors(
     crowds += [(f"{count:,} (redrawn)", learned[drawn.integers(len(learned), size=count)]) for count in size.redrawn]
     noises = [(math.inf, CLIP), *((epsilon, clip) for clip in (CLIP, FITTING) for epsilon in size.epsilons)]
     there: list[Search] = []
-    absent: list[str] = []
     for people_in, rows in crowds:
         for epsilon, clip in noises:
             name = f"ours, prior of {people_in}"
@@ -180,11 +182,30 @@ def priors(
             made = prior_of(
                 rows, kind, backbone=engine.fingerprint, public_basis=basis, epsilon=epsilon, clip=clip, seed=seed
             )
-            if made is None:
-                absent.append(f"{kind}: {name.removeprefix('ours, prior of ')}")
-            else:
+            if made is not None:
                 there.append(Search(name=name, way="ours", prior=made))
-    return there, absent
+    return there
+
+
+def first_priors(learned: NDArray[np.float64], kind: Kind, trial: Trial, size: Size, seed: int) -> list[str]:
+    """Say how many people a first prior takes, at every ε and clip."""
+    engine = searcher(trial.kept)
+    basis = public_basis(engine).astype(np.float64)
+    found = []
+    for clip in (CLIP, FITTING):
+        for epsilon in size.epsilons:
+            people_needed = people_for_a_prior(
+                learned,
+                kind,
+                backbone=engine.fingerprint,
+                public_basis=basis,
+                epsilon=epsilon,
+                clip=clip,
+                seed=seed,
+            )
+            count = "none of a million" if people_needed is None else f"{people_needed:,}"
+            found.append(f"{kind}, ε = {epsilon:g}, clip {clip:g}: {count}")
+    return found
 
 
 def race(
@@ -192,20 +213,20 @@ def race(
     trial: Trial,
     newcomers: Sequence[Person],
     searches: dict[Kind, list[Search]],
-    best: str,
+    size: Size,
     seed: int,
     end: float,
     told: Console,
 ) -> list[Raced]:
     """Let newcomers learn in every way, until it is ``end`` on the clock.
 
-    They take turns, and what matters most comes first, the prior called ``best`` with it: whenever it ends, as many of
-    each kind were measured.
+    They take turns, and what matters most comes first (`Size.foremost`): whenever it ends, as many of each kind were
+    measured.
     """
     turns = [person for both in zip(*_by_kind(newcomers).values(), strict=True) for person in both]
-    tasks = [(p, s) for p in turns for s in (*FIRST, *searches[p.kind]) if s in FIRST or s.name == best]
-    tasks += [(p, s) for p in turns for s in searches[p.kind] if s.name != best]
-    tasks += [(p, s) for p in turns for s in LATER]
+    foremost, main = turns[: len(KINDS) * size.foremost], (GRADIENT, ALONE, largest(size))
+    tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
+    tasks.sort(key=lambda task: 0 if task[0] in foremost else 2 - (task[1].name in main))  # stable: turns stay
     everybody, ways = zip(*tasks, strict=True)
     reached = pool.map(_in_time, [trial] * len(tasks), everybody, ways, [end] * len(tasks))
     measured = _counted(reached, len(tasks), "searches", told)
@@ -244,7 +265,7 @@ def _counted(results: Iterable[T], count: int, what: str, told: Console, every: 
     return found
 
 
-def report(raced: Sequence[Raced], absent: Sequence[str], size: Size, seed: int, *, full: bool) -> Report:
+def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int, *, full: bool) -> Report:
     """Put the medians side by side, and the promises beside them."""
     ratios: dict[str, float] = {}
     bars: list[Bar] = []
@@ -261,7 +282,7 @@ def report(raced: Sequence[Raced], absent: Sequence[str], size: Size, seed: int,
                 ratios[f"{kind}: {name} / published"] = ratio
     rows = [each.row() for each in raced]
     return Report(
-        name="forwards", seed=seed, full=full, rows=rows, ratios=ratios, bars=bars, notes=_notes(absent, size)
+        name="forwards", seed=seed, full=full, rows=rows, ratios=ratios, bars=bars, notes=_notes(needed, size)
     )
 
 
@@ -278,7 +299,7 @@ def compared(mine: Raced, other: Raced) -> tuple[float, float, float]:
     return forwards[0], forwards[1], shares[0] - shares[1]
 
 
-def _notes(absent: Sequence[str], size: Size) -> list[str]:
+def _notes(needed: Sequence[str], size: Size) -> list[str]:
     least = size.others[-1]
     return [
         (
@@ -295,7 +316,8 @@ def _notes(absent: Sequence[str], size: Size) -> list[str]:
         f"priors: of people who learned in {size.taught} forwards; none owns a newcomer's object or picture",
         *(f"{count:,} (redrawn): {count:,} people drawn from the {least} with replacement" for count in size.redrawn),
         f"noise: ε a round and person at δ = {DELTA:g}, rounds of at most 128, clip {CLIP:g} unless said otherwise",
-        f"no prior yet, so newcomers search as without one: {'; '.join(absent) or 'none'}",
+        "where noise leaves no prior there is no row: newcomers search as without one",
+        f"people until there is a first prior (125 doubled, redrawn): {'; '.join(needed)}",
         "the gradient's forward passes each had a backward one, not counted",
         "the lexicon is made once for a backbone and costs 2,900 forwards more, which no person spends",
     ]

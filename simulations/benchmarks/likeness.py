@@ -6,21 +6,26 @@ objects and styles they change places:
 ==========  =====================================================  ==============================================
 of          likeness                                               agreement
 ==========  =====================================================  ==============================================
-an object   cosine to the person's pictures, each one's style      the style asked for is the nearest of eight
+an object   cosine to the person's pictures, each one's style      the style asked for is the nearest of nine
             taken out and what does not tell objects apart muted
-a style     cosine to the person's pictures, what all styles       the thing asked for is among the five nearest
-            share taken out                                        of 200
+a style     cosine to the person's pictures, along what tells      the thing asked for is among the five nearest
+            nine styles apart                                      of 200
 ==========  =====================================================  ==============================================
+
+What a picture shows outweighs its style in plain features: by them the nearest style's mean is right for one real
+picture in five, and a style is no more like itself than like others. With a metric fitted on other pictures it is right
+for one in two (60 and 120 real pictures of things that the metric never saw), and the held-out style is like itself by
+0.53 and like others by 0.07: that is the ceiling.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulations.benchmarks.retrieval import Features, Gallery, ranks
+from simulations.benchmarks.retrieval import Features, Gallery, fit_metric, ranks
 
 NEAREST = 5
 """Of 200 things."""
@@ -50,21 +55,44 @@ def object_likeness(
     return _cosine(gallery.whiten(drawn, asked), gallery.whiten(own, own_styles).mean(axis=0))
 
 
-def style_likeness(gallery: Gallery, drawn: Features, own: Features) -> float:
-    """Return the cosine of the mean of pictures to the mean of a person's own, from what all styles have in common.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Styles:
+    """What tells styles apart, whatever is shown."""
 
-    Means, since single pictures differ by what they show far more than by their style.
-    """
-    middle = gallery.means.astype(np.float32).mean(axis=0)
-    return _cosine(drawn.mean(axis=0, keepdims=True) - middle, own.mean(axis=0) - middle)
+    names: list[str]
+    centre: Features
+    """Shape (width,)."""
+    projection: Features
+    """Shape (width, styles - 1)."""
+    means: Features
+    """Each style's, projected, shape (styles, styles - 1)."""
+
+    def place(self, found: Features) -> Features:
+        """Project features, shape (n, width)."""
+        return np.asarray((found - self.centre) @ self.projection, np.float32)
 
 
-def style_agreement(gallery: Gallery, drawn: Features, asked: Sequence[str]) -> float:
+def fit_styles(gallery: Gallery, more: str, found: Features) -> Styles:
+    """Fit the metric on the gallery's pictures and on those of one more style, features of shape (n, width)."""
+    rows = np.concatenate([gallery.features.astype(np.float32), found])
+    owner = np.array([*(str(style) for style in gallery.styles), *([more] * len(found))])
+    names = sorted(set(owner))
+    centre = np.stack([rows[owner == name].mean(axis=0) for name in names]).mean(axis=0)
+    projection = fit_metric(rows - centre, owner.tolist())[:, : len(names) - 1]
+    placed = (rows - centre) @ projection
+    means = np.stack([placed[owner == name].mean(axis=0) for name in names])
+    return Styles(names=names, centre=centre, projection=projection, means=means)
+
+
+def style_likeness(styles: Styles, drawn: Features, own: Features) -> float:
+    """Return the mean cosine of pictures to the mean of a person's own, along what tells styles apart."""
+    return _cosine(styles.place(drawn), styles.place(own).mean(axis=0))
+
+
+def style_agreement(styles: Styles, drawn: Features, asked: Sequence[str]) -> float:
     """Return the share of pictures whose nearest style, by its mean, is the one asked for."""
-    means = gallery.means.astype(np.float32)
-    middle = means.mean(axis=0)
-    nearest = (_unit(drawn - middle) @ _unit(means - middle).T).argmax(axis=1)
-    return float(np.mean([str(gallery.mean_styles[row]) == style for row, style in zip(nearest, asked, strict=True)]))
+    apart = np.linalg.norm(styles.place(drawn)[:, None] - styles.means, axis=2)
+    return float(np.mean([styles.names[row] == style for row, style in zip(apart.argmin(axis=1), asked, strict=True)]))
 
 
 def thing_agreement(gallery: Gallery, drawn: Features, style: str, asked: Sequence[str]) -> float:

@@ -52,6 +52,7 @@ def prior_of(
     epsilon: float = math.inf,
     clip: float = CLIP,
     seed: int = 0,
+    copies: NDArray[np.int64] | None = None,
 ) -> Prior | None:
     """Return the prior of so many people's displacements; None where a server would say "no prior yet".
 
@@ -63,6 +64,7 @@ def prior_of(
         epsilon: what a round costs each of its people; infinite is no noise.
         clip: C, in units of the embedding.
         seed: of the noise.
+        copies: how many people have each of the displacements, shape (people,); one each unless it is said.
     """
     announced = Announcement(
         round_id="benchmark",
@@ -73,8 +75,9 @@ def prior_of(
         cohorts=(),
         clip=clip,
     )
-    people = len(displacements)
-    total: NDArray[np.float64] = np.sum([contribution(each, announced) for each in displacements], axis=0)
+    people = len(displacements) if copies is None else int(copies.sum())
+    each = [contribution(displacement, announced) for displacement in displacements]
+    total: NDArray[np.float64] = np.sum(each, axis=0) if copies is None else copies.astype(np.float64) @ np.array(each)
     variance = rounds_noise(epsilon, people, public_basis.shape[1])
     total += math.sqrt(variance) * np.random.default_rng(seed).standard_normal(len(total))
     summed = RoundSum(
@@ -98,3 +101,36 @@ def prior_of(
         )
     except PriorError:  # the server would leave such a sum out
         return None
+
+
+def people_for_a_prior(
+    displacements: NDArray[np.floating],
+    kind: Kind,
+    *,
+    backbone: str,
+    public_basis: NDArray[np.float64],
+    epsilon: float,
+    clip: float = CLIP,
+    seed: int = 0,
+) -> int | None:
+    """Return how many people it takes until there is a first prior: 125 times a power of two; None above a million.
+
+    People are drawn from those who learned, with replacement; arguments are `prior_of`'s.
+    """
+    drawn = np.random.default_rng(seed)
+    odds = np.full(len(displacements), 1 / len(displacements))
+    for people in (125 << power for power in range(14)):
+        copies = drawn.multinomial(people, odds)
+        found = prior_of(
+            displacements,
+            kind,
+            backbone=backbone,
+            public_basis=public_basis,
+            epsilon=epsilon,
+            clip=clip,
+            seed=seed,
+            copies=copies,
+        )
+        if found is not None:
+            return people
+    return None

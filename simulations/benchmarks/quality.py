@@ -33,6 +33,8 @@ from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.gallery import PATH
 from simulations.benchmarks.intervals import share_interval
 from simulations.benchmarks.likeness import (
+    Styles,
+    fit_styles,
     object_likeness,
     style_agreement,
     style_likeness,
@@ -104,7 +106,7 @@ def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/ben
             some, tokens = learned(trial, kind, newcomers, size, seed, told)
             asked = [wanted(person, scorer, seed) for person in some]
             drawn = {way: draw_all(some, found_, asked, seed) for way, found_ in tokens.items()}
-            scores = score(kind, some, asked, drawn, scorer)
+            scores = score(some, asked, drawn, scorer)
             rows += table(kind, scores, seed)
             bars += _bars(kind, scores, list(tokens)[-1])
             sheets.append(sheet(some, drawn, archive))
@@ -124,7 +126,7 @@ def learned(
     with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
         others = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
         last = largest(size)
-        prior = [search for search in priors(others, kind, trial, size, seed)[0] if search.name == last]
+        prior = [search for search in priors(others, kind, trial, size, seed) if search.name == last]
         ways = [
             Search(name=GRADIENT, way="gradient"),
             Search(name=PUBLISHED, way="published"),
@@ -200,7 +202,6 @@ Scores = dict[str, NDArray[np.float64]]
 
 
 def score(
-    kind: Kind,
     newcomers: Sequence[Person],
     asked: Sequence[Sequence[Asked]],
     drawn: dict[str, list[NDArray[np.uint8]]],
@@ -210,25 +211,24 @@ def score(
     seen = {way: [features(scorer.classifier, each) for each in pictures] for way, pictures in drawn.items()}
     seen = {REAL: [scorer.real([each.real for each in some]) for some in asked]} | seen
     own = [scorer.real(person.pictures) for person in newcomers]
-    gallery = scorer.gallery
-    if kind == "style":
-        spoken = {each.real for some in asked for each in some} | {m for p in newcomers for m in p.pictures}
-        free = sorted(m for m in scorer.archive.namelist() if m.startswith("style/") and m not in spoken)
-        gallery = with_style(gallery, HELD_OUT_STYLE, scorer.real(free[:: max(1, len(free) // OTHERS)]))
+    spoken = {each.real for some in asked for each in some} | {m for p in newcomers for m in p.pictures}
+    free = sorted(m for m in scorer.archive.namelist() if m.startswith("style/") and m not in spoken)
+    others = scorer.real(free[:: max(1, len(free) // OTHERS)])
+    gallery = with_style(scorer.gallery, HELD_OUT_STYLE, others)
+    styles = fit_styles(gallery, HELD_OUT_STYLE, others)
     found: Scores = {}
     for way, each in seen.items():
-        found[way] = _judged(kind, gallery, each, asked, own, newcomers)
+        found[way] = _judged(gallery, styles, each, asked, own, newcomers)
     if len(newcomers) == 1:  # there is nobody to take another's place
         return found
-    around = [*range(1, len(newcomers)), 0]
-    others = [own[row] for row in around], [newcomers[row] for row in around], [asked[row] for row in around]
-    found[SHUFFLED] = _judged(kind, gallery, seen[GRADIENT], others[2], others[0], others[1])
+    turned = ([*newcomers[1:], newcomers[0]], [*asked[1:], asked[0]], [*own[1:], own[0]])
+    found[SHUFFLED] = _judged(gallery, styles, seen[GRADIENT], turned[1], turned[2], turned[0])
     return found
 
 
 def _judged(
-    kind: Kind,
     gallery: Gallery,
+    styles: Styles,
     drawn: Sequence[Features],
     asked: Sequence[Sequence[Asked]],
     own: Sequence[Features],
@@ -239,13 +239,13 @@ def _judged(
     for pictures, some, theirs, person in zip(drawn, asked, own, newcomers, strict=True):
         words = [each.other for each in some][: len(pictures)]
         pictures = pictures[: len(words)]  # noqa: PLW2901 - shuffled people may have been asked for fewer
-        if kind == "object":
-            styles = [PurePosixPath(m).stem for m in person.pictures]
-            likeness = object_likeness(gallery, pictures, words, theirs, styles)
-            rows.append((likeness, style_agreement(gallery, pictures, words)))
+        if person.kind == "object":
+            drawn_in = [PurePosixPath(m).stem for m in person.pictures]
+            likeness = object_likeness(gallery, pictures, words, theirs, drawn_in)
+            rows.append((likeness, style_agreement(styles, pictures, words)))
         else:
             agreement = thing_agreement(gallery, pictures, HELD_OUT_STYLE, words)
-            rows.append((style_likeness(gallery, pictures, theirs), agreement))
+            rows.append((style_likeness(styles, pictures, theirs), agreement))
     return np.array(rows)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from simulations.benchmarks.likeness import (
+    fit_styles,
     object_likeness,
     style_agreement,
     style_likeness,
@@ -17,12 +19,14 @@ STYLES = ("soft", "simple", "modern", "ink")
 WIDTH, THINGS = 32, 20
 RNG = np.random.default_rng(0)
 THING = RNG.normal(size=(THINGS, WIDTH)).astype(np.float32)
-STYLE = 4 * RNG.normal(size=(len(STYLES) + 1, WIDTH)).astype(np.float32)
+STYLE = 2 * RNG.normal(size=(len(STYLES) + 1, WIDTH)).astype(np.float32)
 """The last one is nobody's in the gallery."""
+COMMON = 20 * RNG.normal(size=WIDTH).astype(np.float32)
+"""What all pictures share, as features do."""
 
 
 def picture(thing, style, noise=0.1):
-    return THING[thing] + STYLE[style] + noise * RNG.normal(size=WIDTH).astype(np.float32)
+    return COMMON + THING[thing] + STYLE[style] + noise * RNG.normal(size=WIDTH).astype(np.float32)
 
 
 def gallery():
@@ -33,7 +37,7 @@ def gallery():
         styles=np.array([STYLES[style] for _, style in places]),
         split=np.array(["train"] * len(places)),
         mean_styles=np.array(STYLES),
-        means=(STYLE[:-1] + THING.mean(axis=0)).astype(np.float16),
+        means=(COMMON + STYLE[:-1] + THING.mean(axis=0)).astype(np.float16),
         projection=np.eye(WIDTH, dtype=np.float16),
         probes=np.zeros((1, 4, 4, 3), np.uint8),
     )
@@ -47,18 +51,29 @@ def test_an_object_is_like_itself_in_any_style_and_not_like_another():
     assert abs(likes[1]) < 0.5
 
 
-def test_the_style_asked_for_is_told_from_the_others():
-    drawn = np.stack([picture(5, 2), picture(6, 3)])
-    assert style_agreement(gallery(), drawn, ["modern", "ink"]) == 1
-    assert style_agreement(gallery(), drawn, ["modern", "soft"]) == 0.5
+@pytest.fixture(scope="module")
+def styles():
+    """Fit on the gallery and on ten things in the style that it does not have."""
+    return fit_styles(gallery(), "mine", np.stack([picture(thing, 4) for thing in range(10)]))
 
 
-def test_a_style_is_like_itself_whatever_it_shows():
-    own = np.stack([picture(thing, 4) for thing in range(5)])
-    same = np.stack([picture(thing, 4) for thing in (10, 11)])
-    other = np.stack([picture(thing, 1) for thing in (10, 11)])
-    assert style_likeness(gallery(), same, own) > 0.9
-    assert style_likeness(gallery(), other, own) < 0.5
+def test_the_style_asked_for_is_told_from_the_others(styles):
+    drawn = np.stack([picture(5, 2), picture(6, 3), picture(15, 4)])
+    assert style_agreement(styles, drawn, ["modern", "ink", "mine"]) == 1
+    assert style_agreement(styles, drawn[:2], ["modern", "soft"]) == 0.5
+
+
+def test_a_style_is_like_itself_whatever_it_shows(styles):
+    own = np.stack([picture(thing, 4) for thing in range(10, 15)])
+    same = np.stack([picture(thing, 4) for thing in (15, 16)])
+    other = np.stack([picture(thing, 1) for thing in (15, 16)])
+    assert style_likeness(styles, same, own) > 0.9
+    assert style_likeness(styles, other, own) < 0.5
+
+
+def test_things_do_not_count_for_a_style(styles):
+    moved = styles.place(np.stack([picture(thing, 0) for thing in range(THINGS)]))
+    assert np.linalg.norm(moved.std(axis=0)) < 0.2 * np.linalg.norm(styles.means.std(axis=0))
 
 
 def test_a_thing_is_found_in_a_style_that_the_gallery_does_not_have():

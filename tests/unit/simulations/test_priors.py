@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from simulations.benchmarks.priors import prior_of, rounds_noise
+from simulations.benchmarks.priors import people_for_a_prior, prior_of, rounds_noise
 
 WIDTH, DIMENSIONS = 24, 8
 BASIS = np.eye(WIDTH)[:, :DIMENSIONS]
@@ -56,3 +56,24 @@ def test_the_noise_is_drawn_from_the_seed():
     first, again, other = (prior.cohorts[0].mean for prior in found if prior is not None)
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_copies_are_people():
+    rows = displacements(40)
+    doubled = prior_of(np.concatenate([rows, rows[:10]]), "object", **SHARED)
+    copied = prior_of(rows, "object", **SHARED, copies=np.array([2] * 10 + [1] * 30))
+    assert doubled is not None
+    assert copied is not None
+    assert copied.people == 50
+    np.testing.assert_allclose(copied.cohorts[0].mean, doubled.cohorts[0].mean, atol=1e-9)
+
+
+def test_a_first_prior_takes_more_people_the_smaller_epsilon_and_the_wider_the_clip():
+    rows = displacements(100)
+    needed = {
+        (epsilon, clip): people_for_a_prior(rows, "object", **SHARED, epsilon=epsilon, clip=clip)
+        for epsilon, clip in ((8.0, 2.0), (1.0, 2.0), (8.0, 4.0), (math.inf, 2.0))
+    }
+    assert needed[math.inf, 2.0] == 125
+    assert 125 < needed[8.0, 2.0] < needed[1.0, 2.0]
+    assert needed[8.0, 2.0] < needed[8.0, 4.0]
