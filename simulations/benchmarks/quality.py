@@ -76,6 +76,7 @@ class Learned:
     name: str
     backbone: str
     token: NDArray[np.float32]
+    stages: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

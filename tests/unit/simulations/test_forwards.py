@@ -1,0 +1,102 @@
+"""Newcomers take turns until time is up, and rows say of how many they are."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from simulations.benchmarks import forwards
+from simulations.benchmarks.forwards import ALONE, FIRST, GRADIENT, KINDS, REFERENCE, SMALL, Raced, compared, largest
+from simulations.benchmarks.searches import Found, Search, Trial
+from simulations.population import people
+
+SIZE = replace(SMALL, newcomers=3, foremost=1)
+QUIET = Console(file=io.StringIO())
+TRIAL = Trial(kept=None, descent=1, forwards=1, published=1, taught=1)
+NO_END, OVER = math.inf, 0.0
+
+
+class Inline:
+    """A pool that works at once, in order."""
+
+    map = staticmethod(lambda work, *columns: [work(*each) for each in zip(*columns, strict=True)])
+
+
+def result(reached=10, share=0.9, start="anchor"):
+    return Found(reached=reached, share=share, forwards=100, token=np.zeros(2, np.float32), start=start)
+
+
+@pytest.fixture
+def done(monkeypatch):
+    """Record who searched how."""
+    order = []
+
+    def search(_trial, person, way):
+        order.append((person.kind, person.number, way.name))
+        return result()
+
+    monkeypatch.setattr(forwards, "found", search)
+    monkeypatch.setattr(forwards, "is_kept", lambda _trial, person, _way: person.number == 0)
+    return order
+
+
+def race(end):
+    best = Search(name=largest(SIZE), way="ours")
+    searches = {kind: [Search(name="ours, another prior", way="ours"), best] for kind in KINDS}
+    return forwards.race(Inline, TRIAL, people(3, 3, 0), searches, SIZE, 0, end, QUIET)
+
+
+def test_everybody_searches_in_every_way_and_the_foremost_do_before_the_others_begin(done):
+    raced = race(NO_END)
+    ways = len(FIRST) + len(forwards.LATER) + 2
+    assert len(done) == len(set(done)) == 6 * ways
+    assert {number for _, number, _ in done[: 2 * ways]} == {0, 3}  # the first with an object, the first with a style
+    assert {name for _, _, name in done[2 * ways : 2 * ways + 4 * 3]} == {GRADIENT, ALONE, largest(SIZE)}
+    assert [len(each.found) for each in raced] == [3] * 2 * ways
+
+
+def test_when_time_is_up_only_what_is_kept_is_counted(done):
+    raced = race(OVER)
+    assert {number for _, number, _ in done} == {0}
+    assert {each.kind for each in raced} == {"object"}
+    assert all(each.row()["of"] == 1 for each in raced)
+
+
+def raced(name, reached, shares, kind="object"):
+    found = {number: result(*each) for number, each in enumerate(zip(reached, shares, strict=True)) if each[1]}
+    return Raced(kind=kind, search=Search(name=name, way="ours"), found=found, seed=0)
+
+
+def test_two_searches_are_compared_on_those_who_ran_both():
+    mine = raced(ALONE, [10, 20, 30], [0.8, 0.9, 1.0])
+    other = raced(REFERENCE, [None, 200, 400], [None, 0.5, 0.7])
+    assert compared(mine, other) == (25, 300, pytest.approx(0.95 - 0.6))
+
+
+def test_a_target_that_nobody_met_has_no_median_and_breaks_its_bar():
+    rows = [
+        each
+        for kind in KINDS
+        for each in (raced(REFERENCE, [None] * 3, [0.5] * 3, kind), raced(ALONE, [None, None, 9], [0.6] * 3, kind))
+    ]
+    report = forwards.report(rows, [], SIZE, 0, full=False)
+    assert [row["median"] for row in report.rows] == [None] * 4
+    assert [row["reached"] for row in report.rows] == [0, 1, 0, 1]
+    assert [bar.holds for bar in report.bars] == [False, True] * 2
+    assert report.ratios == {}
+
+
+def test_a_published_search_that_met_nothing_counts_as_its_budget():
+    rows = [
+        each
+        for kind in KINDS
+        for each in (raced(REFERENCE, [None] * 3, [0.5] * 3, kind), raced(ALONE, [24] * 3, [0.6] * 3, kind))
+    ]
+    report = forwards.report(rows, [], SIZE, 0, full=False)
+    assert report.ratios[f"object: {ALONE} / published"] == 24 / SIZE.published
+    assert all(bar.holds for bar in report.bars)
