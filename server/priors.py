@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import numpy as np
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from server.difference import difference, directions
 from server.keys import signing_key
 from server.publication import remake, software
 from server.service.commands import Json, State
-from server.succession import succession
+from server.succession import signed_now, succession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +109,8 @@ def export(
     """Write a version as devices get it, and its signature."""
     with desk(state) as open_desk:
         prior = open_desk.version(one_kind(kind), version)
-        signed = _signed(open_desk, prior)
+        folder = open_desk.settings.state_folder
+        signed = signed_now(_signed(open_desk, prior), signing_key(folder), succession(folder))
     signature = out.with_name(f"{out.name}.sig")
     out.write_bytes(signed.payload)
     signature.write_bytes(signed.signature)
@@ -140,8 +140,10 @@ def verify(
 
 def verdict(open_desk: Desk, prior: Prior) -> str:
     """Say whether a version is what it says."""
+    key = signing_key(open_desk.settings.state_folder)
     try:
-        _open_by_any(_signed(open_desk, prior), _keys(open_desk.settings.state_folder))
+        signed = signed_now(_signed(open_desk, prior), key, succession(open_desk.settings.state_folder))
+        open_prior(signed, public_key=key.public_key(), backbone=prior.backbone, width=len(prior.public_basis))
         again = remake(open_desk.registry, prior)
     except (PriorError, ConfigError) as error:
         return str(error)
@@ -153,29 +155,6 @@ def verdict(open_desk: Desk, prior: Prior) -> str:
     if made_with != software():
         return "signed; made by another version of Shoal, whose mathematics are not these: verify it with that one"
     return "its sums do not give it: somebody changed numbers and signed them"
-
-
-def _keys(folder: Path) -> list[Ed25519PublicKey]:
-    """Give the signing keys that there were, the present one first."""
-    before = (Ed25519PublicKey.from_public_bytes(link.previous) for link in reversed(succession(folder)))
-    return [signing_key(folder).public_key(), *before]
-
-
-def _open_by_any(signed: SignedPrior, keys: Sequence[Ed25519PublicKey]) -> None:
-    """Open a prior that any of these keys signed.
-
-    Raises:
-        PriorError: none did, or its numbers are not in order.
-    """
-    prior = decode_prior(signed.payload)
-    for place, key in enumerate(keys, start=1):
-        try:
-            open_prior(signed, public_key=key, backbone=prior.backbone, width=len(prior.public_basis))
-        except PriorError:
-            if place == len(keys):
-                raise
-        else:
-            return
 
 
 def _alike(first: Prior, second: Prior) -> bool:

@@ -34,7 +34,7 @@ from common.messages import (
     to_fields,
     unpack_basis,
 )
-from common.prior import Kind, Prior, check_public_basis, decode_prior, sign_payload
+from common.prior import Kind, Prior, check_public_basis, decode_prior
 from common.privacy import Mechanism, noise_variance, plan
 from common.statistics import block_length
 from server.books import Round
@@ -43,6 +43,7 @@ from server.log import events
 from server.publication import Fit, Publisher, latest
 from server.registry import Registry
 from server.settings import MOST_PEOPLE
+from server.succession import signed_now, succession
 from server.sums import EXCHANGES, secure_sum
 
 if TYPE_CHECKING:
@@ -261,8 +262,12 @@ class Rounds:
         signed, standing = self._registry.latest(self._settings.backbone, kind), self._standing[kind]
         if signed is None or not (missing := sorted(set(nodes) - standing.told)):
             return
-        signature = sign_payload(signed.payload, self._key)  # the one on record may be by a key before this one
-        notice = PriorNotice(backbone=self._settings.backbone, payload=signed.payload, signature=signature)
+        try:
+            signed = signed_now(signed, self._key, succession(self._settings.state_folder))
+        except PriorError as error:
+            _LOG.error("a prior is not announced", kind=kind, why=str(error))
+            return
+        notice = PriorNotice(backbone=self._settings.backbone, payload=signed.payload, signature=signed.signature)
         for first in range(0, len(missing), MOST_ASKED):
             some = missing[first : first + MOST_ASKED]
             answers = self._exchange("query.prior", dict.fromkeys(some, to_fields(notice)), f"{kind}-prior")

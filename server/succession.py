@@ -12,12 +12,18 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
-from common.errors import ConfigError, ProtocolError
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from common.errors import ConfigError, PriorError, ProtocolError
+from common.prior import SignedPrior, is_signed, sign_payload
 from common.succession import MOST, Link, read_links, succeed, to_plain
 from server.keys import KEY_FILE, signing_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SUCCESSION: Final = "succession.json"
 NEXT_FILE: Final = "signing-key.next.pem"
@@ -56,6 +62,19 @@ def succession(folder: Path) -> tuple[Link, ...]:
         return read_links(json.loads(path.read_bytes()))
     except (OSError, ValueError, ProtocolError) as error:
         raise ConfigError(f"{path} cannot be read: restore it from a backup, devices need it") from error
+
+
+def signed_now(signed: SignedPrior, key: Ed25519PrivateKey, links: Sequence[Link]) -> SignedPrior:
+    """Give a prior under the present key, which signs anew what a key before it signed.
+
+    Raises:
+        PriorError: none of them signed it: whoever can write the registry cannot have it signed thereby.
+    """
+    if is_signed(signed, key.public_key()):
+        return signed
+    if not any(is_signed(signed, Ed25519PublicKey.from_public_bytes(link.previous)) for link in links):
+        raise PriorError("a prior on record bears no signature of this server's: `priors verify` says which")
+    return SignedPrior(payload=signed.payload, signature=sign_payload(signed.payload, key))
 
 
 def _keep(folder: Path, links: list[Link]) -> None:

@@ -20,7 +20,7 @@ from common.prior.model import (
     check_prior,
     check_public_basis,
 )
-from common.prior.signature import SignedPrior, open_prior, sign_payload, sign_prior
+from common.prior.signature import SignedPrior, is_signed, open_prior, sign_payload, sign_prior
 
 __all__ = [
     "KINDS",
@@ -39,6 +39,7 @@ __all__ = [
     "check_public_basis",
     "decode_prior",
     "encode_prior",
+    "is_signed",
     "open_prior",
     "sign_payload",
     "sign_prior",

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
-from common.errors import ConfigError
+from common.errors import ConfigError, PriorError
 from common.invitation import fingerprint
-from common.prior import SignedPrior, open_prior
+from common.prior import SignedPrior, decode_prior, open_prior, sign_prior
 from common.succession import follows
 from common.terms import open_terms
 from server.admission import terms_of
@@ -19,7 +21,7 @@ from server.config import FILE, read_config
 from server.keys import KEY_FILE, signing_key
 from server.rounds import Rounds
 from server.state import refresh_certificates
-from server.succession import NEXT_FILE, SUCCESSION, rotated, succession
+from server.succession import NEXT_FILE, SUCCESSION, rotated, signed_now, succession
 from simulations.bare import BACKBONE, KEY, WIDTH, FakeTime, crowd
 from simulations.memory import MemoryGrid
 
@@ -128,6 +130,29 @@ def test_versions_from_before_still_verify_and_are_announced_by_the_fresh_key(st
     found = CliRunner().invoke(app, ["priors", "verify", str(state)])
     assert found.exit_code == 0, found.output
     assert "good: signed" in found.output
+    found = CliRunner().invoke(app, ["priors", "export", str(state), "object", "--out", str(state / "it"), "--json"])
+    assert found.exit_code == 0, found.output
+    assert (state / "it.sig").read_bytes() == notice["signature"]
     (state / SUCCESSION).unlink()
     found = CliRunner().invoke(app, ["priors", "verify", str(state)])
     assert isinstance(found.exception, ConfigError)
+
+
+def test_what_somebody_wrote_into_the_registry_is_neither_signed_nor_announced(state, settings, registry):
+    """The registry may be on another machine: who writes there must not have a prior signed thereby."""
+    time, rotation = FakeTime(), rotated(state)
+    thief, now = Ed25519PrivateKey.generate(), signing_key(state)
+
+    def rounds(people, key):
+        grid = MemoryGrid(dict(enumerate(people, start=1)))
+        return Rounds(grid, settings, registry=registry, key=key, clock=time.clock, wall=time.wall)
+
+    rounds(crowd(3), KEY).run()
+    [good] = registry.versions(BACKBONE, "object")
+    signed = sign_prior(replace(decode_prior(good.payload), version=2), thief)
+    registry.publish(signed)
+    with pytest.raises(PriorError, match="no signature of this server"):
+        signed_now(signed, now, [rotation])
+    [newcomer, *_] = people = crowd(2, seed=2)
+    rounds(people, now).look("object")
+    assert "query.prior" not in [action for action, _ in newcomer.heard]
