@@ -163,7 +163,8 @@ def renew(folder: Path) -> Terms:
     membership = read_membership(folder)
     pinned = operator_key(folder).public_bytes_raw()
     signed, terms, operator = fetch_terms(base_url(membership.address), fingerprint(pinned))
-    if terms.issued <= membership.terms.issued and operator == pinned:
+    held = membership.terms.issued
+    if terms.issued < held or (terms.issued == held and operator == pinned):
         return membership.terms
     if asked := more(membership.terms, terms):
         raise ConfigError(f"the operator now asks for {', '.join(asked)}: `shoal join` shows it, and nothing is sent")

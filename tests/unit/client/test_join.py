@@ -345,6 +345,16 @@ def test_a_device_that_dies_between_the_two_files_goes_on(server, tmp_path, monk
     assert operator_key(home) == NEXT.public_key()
 
 
+def test_older_terms_are_not_followed_to_another_key(server, tmp_path):
+    home = tmp_path / "me"
+    join(home, server.url, CODE, yes)
+    rotated(server)
+    server.tell(issued=server.terms.issued - 2)
+    server.body = sign_terms(server.terms, NEXT, [succeed(OPERATOR, NEXT)])
+    assert renew(home).issued > server.terms.issued
+    assert operator_key(home) == OPERATOR.public_key()
+
+
 def test_who_agrees_anew_after_a_rotation_joins_the_same_operator(server, tmp_path):
     home = tmp_path / "me"
     join(home, server.url, CODE, yes)
