@@ -76,7 +76,14 @@ def run(*, full: bool, seed: int) -> Report:
     look = found.fast["superlink cpu s"] / max(found.fast["looks"], 1.0)
     answers = found.calm["superlink cpu s"] - look * found.calm["looks"]
     phases = {"as fast as they can": found.fast, f"a round of {form.people}": found.calm}
-    rows: list[dict[str, Value]] = [{"devices": form.devices, "while": what, **one} for what, one in phases.items()]
+    rows: list[dict[str, Value]] = [
+        {
+            "devices": form.devices,
+            "while": what,
+            **{name: one[name] for name in one if name not in {"seconds", "looks"}},
+        }
+        for what, one in phases.items()
+    ]
     return Report(
         name="link",
         seed=seed,
