@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Picked = Literal["first", "second", "neither"]
 PICKED: Final = ("first", "second", "neither")
+Vectors = tuple[tuple[float, ...], ...]
+"""A concept's, a row for each stage of denoising that has its own: (stages, vectors * width)."""
 _TABLE: Final = """CREATE TABLE IF NOT EXISTS choices (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, recipes BLOB NOT NULL, picked TEXT NOT NULL)"""
 _LABEL: Final = "choice"
@@ -36,8 +38,8 @@ class Recipe:
     backbone: str
     """Fingerprint of the model, hex."""
     negative: str = ""
-    tokens: tuple[tuple[str, tuple[tuple[float, ...], ...]], ...] = ()
-    """Each concept in the prompts by name with its vectors, (tokens, width), as it was then: it may be learned anew."""
+    tokens: tuple[tuple[str, Vectors], ...] = ()
+    """Each concept in the prompts by name with its vectors, as it was then: it may be learned anew."""
     taste: tuple[float, ...] = ()
     """Vector of the taste that it was drawn with, (width,): one of those that the person's may be; none at first."""
 
@@ -111,13 +113,14 @@ class Choices:
 def _choice(seal: Seal, number: int, at: str, sealed: bytes, picked: Picked) -> Choice:
     recipes = seal.open(sealed, _LABEL)
     try:
-        first, second = (_recipe(values) for values in json.loads(recipes))
+        first, second = (recipe_of(values) for values in json.loads(recipes))
     except (ValueError, TypeError, KeyError) as error:
         raise VaultError(f"choice {number} is damaged: take it back with undo") from error
     return Choice(first=first, second=second, picked=picked, number=number, at=at)
 
 
-def _recipe(values: dict[str, Any]) -> Recipe:
+def recipe_of(values: dict[str, Any]) -> Recipe:
+    """Return a recipe from what `dataclasses.asdict` and JSON made of it."""
     tokens = tuple((name, tuple(tuple(row) for row in rows)) for name, rows in values.pop("tokens"))
     taste = tuple(values.pop("taste", ()))  # older ones have none
     return Recipe(tokens=tokens, taste=taste, **values)

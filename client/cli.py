@@ -21,6 +21,8 @@ from client.options import Device, Home, Json, Model, Threads
 from client.protection import command as protection
 from client.quiet import quiet
 from client.service.commands import app as service
+from client.taste.rating import command as rate
+from client.taste.standing import standing
 from client.vault import Vault
 from client.web.opening import open_page
 from common.errors import ConfigError, ShoalError
@@ -34,6 +36,7 @@ app = typer.Typer(
 app.add_typer(service, name="service")
 app.command(name="join")(join)
 app.command(name="open")(open_page)
+app.command(name="rate")(rate)
 app.command(name="vault")(protection)
 register(app)
 
@@ -197,6 +200,7 @@ def concepts(*, machine: Json = False, home: Home) -> None:
         numbers = (concept.backbone[:12], str(concept.forwards), f"{concept.loss:.4f}")
         table.add_row(escape(concept.name), concept.kind, escape(concept.class_word), *numbers)
     Console().print(table if table.row_count else "nothing yet: shoal learn PHOTOS --name my-dog --class dog")
+    Console().print(f"your taste: {standing(home).in_words}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -207,7 +211,7 @@ def forget(
     machine: Json = False,
     home: Home,
 ) -> None:
-    """Delete a concept and its checkpoints for good. Your photos stay where they are."""
+    """Delete a concept and its checkpoints for good, or "taste": your choices too. Your photos stay where they are."""
     check_known(home, name)
     if not yes:
         typer.confirm(f"Delete <{name}> for good? {STAYS}", abort=True)

@@ -8,6 +8,9 @@ from client.choices import Choices
 from client.control import unwatch
 from client.course import Course
 from client.daemon.tried import forget_tried
+from client.taste.looking import OpenPairs
+from client.taste.standing import NAME as TASTE
+from client.taste.standing import forget_choices, forget_what_rests_on_nothing, standing
 from client.unfinished import forgetting, is_begun
 from client.vault import Vault
 from common.errors import VaultError
@@ -28,6 +31,8 @@ def check_known(home: Path, name: str) -> None:
     Raises:
         VaultError: there is nothing.
     """
+    if name == TASTE and (standing(home).choices or standing(home).known or OpenPairs(home).all()):
+        return
     if not is_begun(home, name) and not _is_learned(home, name) and not Course(home).stages(name):
         raise VaultError(f"there is no concept {name!r}: `shoal concepts` lists them")
 
@@ -35,7 +40,8 @@ def check_known(home: Path, name: str) -> None:
 def forget(home: Path, name: str) -> str | None:
     """Delete a concept's token, checkpoints, samples, pending contribution and the choices between pictures of it.
 
-    Its folder is watched no longer. A learning under way ends first, at its next step.
+    Its folder is watched no longer. A learning under way ends first, at its next step. With the taste go all choices,
+    and what is believed after them; a taste that rested on choices which go is learned anew from the others.
 
     Returns:
         When it went into a sum, which nobody can take back; None if it never did.
@@ -48,9 +54,14 @@ def forget(home: Path, name: str) -> str | None:
     unwatch(home, name)  # first, or the daemon would begin anew
     with forgetting(home, name):
         Course(home).forget(name)
+        if name == TASTE:
+            forget_choices(home)
         Choices(home).forget(name)
+        OpenPairs(home).forget(name)
         forget_tried(home, name)
-        return Vault(home).forget(name) if _is_learned(home, name) else None
+        given = Vault(home).forget(name) if _is_learned(home, name) else None
+    forget_what_rests_on_nothing(home)
+    return given
 
 
 def in_words(name: str, given: str | None) -> str:
@@ -61,6 +72,8 @@ def in_words(name: str, given: str | None) -> str:
         given: as `forget` returned it.
     """
     told = f"forgot <{name}>; if its folder was watched, it is no longer. The photos stay where they are"
+    if name == TASTE:
+        told = "forgot your taste: what was learned of it, and every choice that it was learned from"
     if given is None:
         return told
     return (

@@ -53,7 +53,7 @@ def learning_bar(console: Console, label: str) -> Iterator[Callable[[Learning], 
     )
     losses: list[float] = []
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=None, loss="-", curve="", message="looking at the photos")
+        task = bar.add_task(label, total=None, loss="-", curve="", message="getting ready")
 
         def show(learning: Learning) -> None:
             losses.append(learning.loss)

@@ -20,6 +20,7 @@ from client.control import watch as ask_watch
 from client.daemon.telling import described
 from client.options import Home, Json, Model
 from client.settings import Watched
+from client.taste.standing import standing
 from common.errors import ConfigError
 
 
@@ -43,11 +44,13 @@ def status(*, machine: Json = False, home: Home) -> None:
     if machine:
         told: dict[str, Any] = {"running": activity is not None, "paused": is_paused(home)}
         told["activity"] = None if activity is None else asdict(activity)
+        told["taste"] = asdict(standing(home))
         told["watched"] = [asdict(one) | {"folder": str(one.folder)} for one in folders]
         typer.echo(json.dumps(told, indent=1))
     else:
         for line in described(activity, folders, paused=is_paused(home)):
             _print(Console(), line)
+        _print(Console(), f"your taste: {standing(home).in_words}")
     if activity is None:
         raise typer.Exit(3)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -13,13 +13,11 @@ from torch import Tensor
 from client.database import Database
 from client.learn.subspace import Shape
 from client.sealing import seal_of
+from client.taste.standing import TABLE, forget_beliefs, made_of
 from common.errors import VaultError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_TABLE: Final = """CREATE TABLE IF NOT EXISTS tastes (
-    backbone TEXT PRIMARY KEY, choices TEXT NOT NULL, belief BLOB NOT NULL)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,7 +53,7 @@ class Tastes:
         """
         self._database = Database(folder)
         with self._database.transaction() as rows:
-            rows.execute(_TABLE)
+            rows.execute(TABLE)
 
     def keep(self, backbone: str, belief: Belief, choices: str) -> None:
         """Keep what is believed after certain choices, in place of what was."""
@@ -86,11 +84,8 @@ class Tastes:
 
     def made_of(self, backbone: str) -> str | None:
         """Return the digest of the choices that a belief was made of."""
-        with self._database.transaction("DEFERRED") as rows:
-            found = rows.execute("SELECT choices FROM tastes WHERE backbone = ?", (backbone,)).fetchone()
-        return str(found[0]) if found else None
+        return made_of(self._database.folder, backbone)
 
     def forget(self) -> bool:
         """Forget all of them for good; return whether there were any."""
-        with self._database.transaction() as rows:
-            return bool(rows.execute("DELETE FROM tastes").rowcount)
+        return forget_beliefs(self._database.folder)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from client.backbone.choice import open_engine
 from client.backbone.engine import fingerprint
 from client.backbone.folder import find_backbone
 from client.backbone.prompts import Sayings, sayings, word_vector
-from client.choices import Choice, Choices
+from client.choices import Choice
 from client.generate import add_concepts, load_pipeline
 from client.lesson import MODELS, Listener
 from client.placeholder import MENTION
@@ -25,6 +24,7 @@ from client.taste.asking import pair_of
 from client.taste.belief import Belief, Tastes
 from client.taste.choosing import KIND, Pair
 from client.taste.learning import first_belief, learn_taste, taste_settings
+from client.taste.standing import MATURE, NAME, decided, is_stale, named
 from client.unfinished import checkpoint_of, delete_unfinished, learning_alone
 from client.vault import Concept, Vault
 from common.errors import ConfigError, PriorError
@@ -35,15 +35,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from client.backbone.engine import Engine
+    from client.choices import Vectors
+    from client.generate import Token
     from client.learn.settings import Learned
     from common.prior import Prior
-
-NAME: Final = "taste"
-"""What a taste is called among concepts."""
-
-MATURE: Final = 8
-"""Choices from which on a taste is a concept, which takes part in rounds: one of fewer would tell others little beyond
-what the prior told it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +49,6 @@ class Told:
     backbone: str
     token: NDArray[np.float32]
     stages: int = 1
-
-
-def decided(home: Path, backbone: str) -> list[Choice]:
-    """Return the choices between two pictures of a backbone of which one was better, oldest first."""
-    return [one for one in Choices(home).all() if one.picked != "neither" and one.first.backbone == backbone]
-
-
-def is_stale(home: Path, backbone: str) -> bool:
-    """Tell whether choices were made, or taken back, since the taste was learned."""
-    return Tastes(home).made_of(backbone) != _digest(decided(home, backbone)) and bool(decided(home, backbone))
 
 
 def study_taste(
@@ -94,7 +79,7 @@ def study_taste(
         )  # the pipeline is gone: both at once would be the memory's peak
         admit_backbone(home, backbone, opened.width)
         pixels = torch.cat([torch.stack([pair.chosen, pair.other]) for pair in pairs]).numpy()
-        checkpoint = checkpoint_of(home, NAME, f"taste/{forwards}/{engine}/{device}/{_digest(choices)}", pixels)
+        checkpoint = checkpoint_of(home, NAME, f"taste/{forwards}/{engine}/{device}/{named(choices)}", pixels)
         learned, belief = learn_taste(
             opened,
             sayings(folder).tastes,
@@ -143,13 +128,22 @@ def said_plainly(home: Path, prompt: str) -> str:
     return MENTION.sub(lambda found: words.get(found[1], "") or found[1], prompt)
 
 
+def as_tokens(concepts: Sequence[Token]) -> tuple[tuple[str, Vectors], ...]:
+    """Return concepts as a recipe holds them."""
+    rows = [(one.name, np.array(one.token, np.float32).reshape(one.stages, -1).tolist()) for one in concepts]
+    return tuple((name, tuple(map(tuple, stages))) for name, stages in rows)
+
+
+def tokens_of(held: tuple[tuple[str, Vectors], ...], backbone: str) -> list[Told]:
+    """Return the concepts that a recipe holds, as a pipeline is taught them."""
+    return [
+        Told(name=name, backbone=backbone, token=np.array(rows, np.float32), stages=len(rows)) for name, rows in held
+    ]
+
+
 def with_concepts(pipeline: Any, folder: Path, choice: Choice) -> Stages:  # noqa: ANN401 - as above
     """Teach a pipeline the concepts of a choice's pictures, as they were then."""
-    tokens = [
-        Told(name=name, backbone=choice.first.backbone, token=np.array(rows, np.float32))
-        for name, rows in choice.first.tokens
-    ]
-    return add_concepts(pipeline, folder, tokens)
+    return add_concepts(pipeline, folder, tokens_of(choice.first.tokens, choice.first.backbone))
 
 
 def _pairs(home: Path, folder: Path, choices: Sequence[Choice]) -> list[Pair]:
@@ -167,9 +161,9 @@ def _pairs(home: Path, folder: Path, choices: Sequence[Choice]) -> list[Pair]:
 
 
 def _keep(home: Path, backbone: str, learned: Learned, belief: Belief, choices: Sequence[Choice]) -> None:
-    Tastes(home).keep(backbone, belief, _digest(choices))
-    if len(choices) < MATURE:
-        return
+    Tastes(home).keep(backbone, belief, named(choices))
+    if len(choices) < MATURE and all(one.name != NAME for one in Vault(home).listed()):
+        return  # one that was a concept already is kept as it is now: perhaps choices were taken back
     concept = Concept(
         name=NAME,
         kind=KIND,
@@ -197,7 +191,3 @@ def _word(pipeline: Any, word: str) -> torch.Tensor:  # noqa: ANN401 - as above
     parts = [(getattr(pipeline, one, None), getattr(pipeline, other, None)) for one, other in names]
     tables = [(tokenizer, text.get_input_embeddings().weight.detach()) for tokenizer, text in parts if text is not None]
     return torch.cat([word_vector(tokenizer, table.cpu(), word) for tokenizer, table in tables])
-
-
-def _digest(choices: Sequence[Choice]) -> str:
-    return hashlib.sha256(repr([(one.number, one.picked) for one in choices]).encode()).hexdigest()

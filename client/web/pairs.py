@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from client.choices import Choice, Choices, Picked, Recipe
-from client.vault import Vault
-from client.web.samples import sample_prompt
+from client.taste.starting import prompts_for
 from client.web.studio import Order, Sheet, Studio, Wanted
 from client.web.tokens import tokens_in
 from common.errors import ConfigError
 
-STARTERS: Final = ("a cat", "a house", "a flower", "a ship", "a cup of tea", "a tree", "a castle", "a fish")
-"""For who has taught nothing yet."""
 AHEAD: Final = 2
 """Pairs that are drawn or ready at once: the one being looked at, and the next."""
 
@@ -86,9 +83,7 @@ class Pairs:
         self._studio.order(Wanted(sheets=(sheet,), tokens=tokens_in(self._home, prompt), purpose="pair"))
 
     def _next_prompt(self) -> str:
-        own = [sample_prompt(concept.kind, concept.name) for concept in Vault(self._home).listed()]
-        mixed = [prompt for pair in zip(own, STARTERS, strict=False) for prompt in pair]
-        prompts = mixed + [prompt for prompt in (*own, *STARTERS) if prompt not in mixed]
+        prompts = prompts_for(self._home)
         self._turn += 1
         return prompts[(self._turn - 1) % len(prompts)]
 

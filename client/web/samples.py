@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from client.course import Course
-from client.placeholder import placeholder
+from client.taste.starting import sample_prompt
 from client.vault import Vault
 from client.web.studio import Order, Picture, Sheet, Studio, Wanted
 from client.web.tokens import token
@@ -50,8 +50,3 @@ def draw_course(home: Path, studio: Studio, concept: Listed) -> Order | None:
 def course_order(studio: Studio, name: str) -> Order | None:
     """Return the order that draws a concept's course now, if one does."""
     return next((order for order in studio.orders("course") if order.wanted.subject == name and not order.over), None)
-
-
-def sample_prompt(kind: str, name: str) -> str:
-    """Return the words that show a concept: itself, or some house in its style."""
-    return placeholder(name) if kind == "object" else f"a house, {placeholder(name)} style"

@@ -17,11 +17,12 @@ from client.control import conditions, is_paused, watched
 from client.course import Course
 from client.forgetting import STAYS
 from client.statement import statement
+from client.taste.starting import sample_prompt
 from client.web.api import At
 from client.web.figures import content, curve, gauges, staircase
 from client.web.house import House
 from client.web.places import likely_folders
-from client.web.samples import course_order, draw_course, sample_prompt
+from client.web.samples import course_order, draw_course
 from client.web.shelf import Shown, shelf
 from client.web.words import ago, at_home, lasting, moment_of, sentence, told
 from common.errors import ShoalError

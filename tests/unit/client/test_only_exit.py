@@ -21,7 +21,7 @@ SPEAKING = (
 """What talks to a server, or decides what is said."""
 DERIVED = (
     "client.vault", "client.photos", "client.lesson", "client.unfinished", "client.generate", "client.learn",
-    "client.backbone", "client.terminal", "client.cli", "client.choices", "client.course", "client.web",
+    "client.backbone", "client.terminal", "client.cli", "client.choices", "client.course", "client.web", "client.taste",
 )  # fmt: skip
 """What knows pictures, prompts, names, or what became of them."""
 NETWORKS = {
