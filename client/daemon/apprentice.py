@@ -15,12 +15,16 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from client.control import is_paused
 from client.daemon.pupil import FAILED, PAUSED, UNUSABLE
+from client.daemon.subject import TASTE
 from client.sealing import inherit
 from common.errors import PhotoError, ShoalError
+
+if TYPE_CHECKING:
+    from client.lesson import Listener
 
 BETWEEN_REPORTS: Final = 0.5
 """Seconds; a small model takes a hundred steps a second."""
@@ -70,6 +74,9 @@ def _learn(job: dict[str, Any], tell: Callable[..., None], ended: Callable[[], b
             told = time.monotonic()
             tell(forwards=now.forwards, total=now.total_forwards, loss=now.loss)
 
+    listener = Listener(says=lambda text: tell(says=text), progress=progress, stop=lambda: ended() or is_paused(home))
+    if job["kind"] == TASTE.kind:
+        return _learn_taste(job, listener, tell)
     lesson = Lesson(
         photos=[Path(job["folder"])],
         name=job["name"],
@@ -78,8 +85,18 @@ def _learn(job: dict[str, Any], tell: Callable[..., None], ended: Callable[[], b
         forwards=job["forwards"],
         again=True,
     )
-    listener = Listener(says=lambda text: tell(says=text), progress=progress, stop=lambda: ended() or is_paused(home))
     learned = study(lesson, job["model"], home, listener)
+    tell(forwards=learned.forwards, total=learned.forwards, loss=learned.loss)
+    return learned.reason != "paused"
+
+
+def _learn_taste(job: dict[str, Any], listener: Listener, tell: Callable[..., None]) -> bool:
+    """Learn the taste from all choices; return whether it came to its end, also because nothing is new."""
+    from client.taste.lesson import study_taste  # noqa: PLC0415 - as above
+
+    learned = study_taste(Path(job["home"]), job["model"], listener, forwards=job["forwards"])
+    if learned is None:
+        return True
     tell(forwards=learned.forwards, total=learned.forwards, loss=learned.loss)
     return learned.reason != "paused"
 

@@ -13,8 +13,10 @@ from typing import Final
 from client.activity import Activity, Doing, write_activity
 from client.conditions import Machine, hindrances, in_words
 from client.control import is_paused
+from client.daemon.choice_set import look_at_choices
 from client.daemon.photo_set import PhotoSet, look
 from client.daemon.pupil import Pupil, start
+from client.daemon.subject import TASTE, Subject
 from client.daemon.tried import Tried, last_tried, note_tried
 from client.daemon.watching import Watcher
 from client.database import Database
@@ -24,6 +26,8 @@ from common.errors import ConfigError, PhotoError, ShoalError
 
 SETTLED: Final = 3.0
 """Seconds for which a set must stay as it is before it is learned: photos are still being copied."""
+CHOSEN: Final = 30.0
+"""The same for choices: somebody is still choosing."""
 NEXT: Final[dict[str, float]] = {"learning": 5.0, "waiting": 30.0, "idle": 60.0, "paused": 600.0, "stopping": 0.5}
 """Seconds until it looks again by itself, by what it does; a word of the person wakes it at once."""
 REPORT: Final = 1.0
@@ -36,7 +40,7 @@ AGAIN: Final = (60.0, 600.0, 3600.0)
 class Due:
     """A set that is to be learned."""
 
-    watched: Watched
+    watched: Subject
     photos: PhotoSet
     reason: str
 
@@ -127,7 +131,9 @@ class Daemon:
         due, problems, soon = self._due(settings)
         if due is None:
             reason = "everything in the watched folders is learned"
-            if not settings.watched:
+            if not settings.watched and soon:
+                reason = "you are choosing between pictures, or what failed is tried again later"
+            elif not settings.watched:
                 reason = "no folder is watched: `shoal watch FOLDER --name my-dog --class dog`"
             elif soon:
                 reason = "photos are being copied, or failed and are tried again later"
@@ -151,7 +157,7 @@ class Daemon:
         why = None
         if is_paused(self.home):
             why = "you paused it: `shoal resume` goes on"
-        elif pupil.watched not in settings.watched:
+        elif pupil.watched is not TASTE and pupil.watched not in settings.watched:
             why = f"<{pupil.watched.name}> is watched no longer"
         elif found := hindrances(settings.conditions, self.machine, "learning"):
             why = in_words(found)
@@ -164,7 +170,9 @@ class Daemon:
         return self._show(_learning(pupil), "learning")
 
     def _changed(self, pupil: Pupil) -> bool:
-        """Tell whether its folder holds another set now, and has for a while."""
+        """Tell whether its folder holds another set now, and has for a while; choices wait for the next time."""
+        if not isinstance(pupil.watched, Watched):
+            return False
         try:
             found = look(pupil.watched, self.model)
         except PhotoError:
@@ -177,7 +185,7 @@ class Daemon:
         skipped = tuple(text for text in pupil.told if text.startswith("skipped "))
         if pupil.is_learned or pupil.is_unusable:
             problem = "" if pupil.is_learned else pupil.problem
-            if any(one.name == name for one in self._watched()):  # or it was forgotten meanwhile
+            if self._is_wanted(pupil):  # or it was forgotten meanwhile
                 note_tried(self.home, name, Tried(digest=pupil.photos.digest, problem=problem, skipped=skipped))
             self._failed.pop(name, None)
             self.say(f"learned <{name}>" if pupil.is_learned else f"<{name}> cannot be learned: {problem}")
@@ -186,6 +194,12 @@ class Daemon:
             again = time.monotonic() + AGAIN[min(times, len(AGAIN) - 1)]
             self._failed[name] = Failed(times=times + 1, again=again, why=_why(pupil))
             self.say(f"the learning of <{name}> ended: {_why(pupil)}")
+
+    def _is_wanted(self, pupil: Pupil) -> bool:
+        """Tell whether what was just tried is still there, to be tried or not."""
+        if pupil.watched is TASTE:  # still unlearned, as of another model, or learned, and then nothing need be noted
+            return look_at_choices(self.home, self.model) == pupil.photos
+        return any(one.name == pupil.watched.name for one in self._watched())
 
     def _watched(self) -> tuple[Watched, ...]:
         try:
@@ -217,9 +231,22 @@ class Daemon:
             elif due is None:
                 reason = f"{photos.count} photos are new" if tried is None else "the photos changed"
                 due = Due(watched=watched, photos=photos, reason=reason)
+        due = self._due_taste(problems, soon) if due is None else due
         return due, tuple(problems), soon
 
-    def _held_back(self, watched: Watched, photos: PhotoSet, problems: list[str]) -> float | None:
+    def _due_taste(self, problems: list[str], soon: list[float]) -> Due | None:
+        """Return the taste, if there are choices that are not learned; photos come first."""
+        choices = look_at_choices(self.home, self.model)
+        tried = last_tried(self.home, TASTE.name) if choices.count else None
+        if not choices.count or (tried is not None and tried.digest == choices.digest):
+            return None
+        wait = self._held_back(TASTE, choices, problems)
+        if wait is None:
+            return Due(watched=TASTE, photos=choices, reason="you chose between pictures")
+        soon.append(wait)
+        return None
+
+    def _held_back(self, watched: Subject, photos: PhotoSet, problems: list[str]) -> float | None:
         """Return the seconds for which a set must wait: it failed lately, or is being copied; None if it need not."""
         failed = self._failed.get(watched.name)
         if failed is not None and (wait := failed.again - time.monotonic()) > 0:
@@ -227,13 +254,13 @@ class Daemon:
             return wait
         return self._settles(watched, photos)
 
-    def _settles(self, watched: Watched, photos: PhotoSet) -> float | None:
-        now = time.monotonic()
+    def _settles(self, watched: Subject, photos: PhotoSet) -> float | None:
+        now, settled = time.monotonic(), CHOSEN if watched is TASTE else SETTLED
         digest, since = self._seen.get(watched.name, ("", now))
         if digest != photos.digest:
             self._seen[watched.name] = (photos.digest, now)
-            return SETTLED
-        return None if now - since >= SETTLED else SETTLED - (now - since)
+            return settled
+        return None if now - since >= settled else settled - (now - since)
 
     def _report(self) -> None:
         """Wake the loop when its child told something, but not more often than there is something to show."""
@@ -254,7 +281,9 @@ class Daemon:
 
 
 def _learning(pupil: Pupil) -> Activity:
-    loading = "loading the model" if pupil.first is None else f"{pupil.photos.count} photos"
+    count = pupil.photos.count
+    what = ("choice" if count == 1 else "choices") if pupil.watched is TASTE else "photos"
+    loading = "loading the model" if pupil.first is None else f"{count} {what}"
     return Activity(
         doing="learning",
         reason=loading,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from client.daemon.photo_set import PhotoSet
-from client.settings import Watched
+from client.daemon.subject import Subject
 
 PROGRAM: Final = (sys.executable, "-P", "-m", "client.daemon.apprentice")
 PAUSED, FAILED, UNUSABLE = 75, 1, 65
@@ -28,7 +28,7 @@ _LONGEST_TOLD: Final = 50
 class Pupil:
     """One learning under way; its fields are written by the thread that listens to the child."""
 
-    watched: Watched
+    watched: Subject
     photos: PhotoSet
     process: subprocess.Popen[str]
     wake: Callable[[], None]
@@ -108,14 +108,14 @@ class Pupil:
 
 
 def start(
-    watched: Watched, photos: PhotoSet, *, home: Path, model: str | None, key: str, forwards: int | None,
+    watched: Subject, photos: PhotoSet, *, home: Path, model: str | None, key: str, forwards: int | None,
     wake: Callable[[], None],
 ) -> Pupil:  # fmt: skip
     """Start a learning.
 
     Args:
         watched: what is to be learned.
-        photos: as they lay there when that was decided.
+        photos: as they lay there when that was decided; of a taste, the choices.
         home: the state folder.
         model: which backbone; None for the default one.
         key: as `client.sealing.hand_down` gives it.

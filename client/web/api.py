@@ -13,6 +13,7 @@ from client.control import conditions, is_paused, pause, resume, set_conditions,
 from client.forgetting import check_known, forget
 from client.settings import Watched
 from client.statement import as_json, set_limits, statement, withdraw
+from client.taste.standing import standing, take_back
 from client.vault import Listed, Vault
 from client.web import forms
 from client.web.gate import cookie_name
@@ -174,7 +175,8 @@ def draw(wanted: forms.Drawing, at: At) -> forms.OrderSummary:
     first = new_seed() if wanted.seed is None else wanted.seed
     sheet = Sheet(prompt=wanted.prompt, negative=wanted.negative, seeds=tuple(first + i for i in range(wanted.count)))
     tokens = tokens_in(at.home, wanted.prompt, wanted.negative)
-    order = Wanted(sheets=(sheet,), tokens=tokens, steps=wanted.steps, guidance=wanted.guidance)
+    strength = wanted.strength if wanted.taste else None
+    order = Wanted(sheets=(sheet,), tokens=tokens, steps=wanted.steps, guidance=wanted.guidance, strength=strength)
     return forms.OrderSummary.of(at.studio.order(order))
 
 
@@ -217,8 +219,27 @@ def choose(judgement: forms.Judgement, at: At) -> forms.Kept:
 @router.delete("/choices/{number}", status_code=204)
 def undo_choice(number: forms.Number, at: At) -> None:
     """Take a choice back."""
-    if not Choices(at.home).undo(number):
+    if not take_back(at.home, number):
         raise HTTPException(404, f"there is no choice {number}: see /api/v1/choices")
+
+
+@router.get("/taste")
+def show_taste(at: At) -> forms.Taste:
+    """Say how it stands with the taste: how many choices, and whether they are learned."""
+    return taste_of(at)
+
+
+@router.post("/taste/learning", status_code=202)
+def learn_taste(at: At) -> forms.Taste:
+    """Learn the taste from all choices now, whatever the conditions; ask /api/v1/taste how it goes."""
+    at.lessons.learn()
+    return taste_of(at)
+
+
+@router.delete("/taste/learning", status_code=204)
+def stop_learning_taste(at: At) -> None:
+    """Pause the learning that the page began; it goes on where it was when it is begun again."""
+    at.lessons.stop()
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -226,6 +247,20 @@ def describe(request: Request) -> dict[str, Any]:
     """Describe this API."""
     found: dict[str, Any] = request.app.openapi()
     return found
+
+
+def taste_of(at: House) -> forms.Taste:
+    """Return how it stands with the taste of this page's person."""
+    found = standing(at.home)
+    return forms.Taste(
+        choices=found.choices,
+        decided=found.decided,
+        known=found.known,
+        learned=found.learned,
+        learning=at.lessons.running,
+        told=found.in_words,
+        problem=at.lessons.problem,
+    )
 
 
 def _order(at: House, number: int) -> Order:

@@ -90,6 +90,10 @@ class Drawing(Form):
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None
     guidance: Annotated[float, Field(ge=0, le=100)] | None = None
+    taste: bool = False
+    """Whether to draw as the person likes it."""
+    strength: Annotated[float, Field(ge=-4, le=4)] = 1.0
+    """How far the taste is followed; 0 is not at all."""
 
 
 class Drawn(BaseModel):
@@ -144,6 +148,24 @@ class Kept(BaseModel):
     at: str
     prompt: str
     picked: Picked
+
+
+class Taste(BaseModel):
+    """How it stands with the taste."""
+
+    choices: int
+    decided: int
+    """Those of which one picture was better."""
+    known: bool
+    """Whether anything was learned."""
+    learned: bool
+    """Whether all choices are."""
+    learning: bool
+    """Now."""
+    told: str
+    """In words."""
+    problem: str
+    """Why the last learning that the page began ended badly."""
 
 
 class Budget(Form):

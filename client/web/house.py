@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from client.web.lessons import Lessons
 from client.web.pairs import Pairs
 from client.web.studio import Studio
 
@@ -28,10 +29,14 @@ class House:
     port: int
     place: str
     """The path under which all is served, as `/4f0c...`."""
+    model: str | None = None
+    """Which backbone; None for the default one."""
+    lessons: Lessons = field(init=False)
     pairs: Pairs = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what hangs on the others."""
+        self.lessons = Lessons(self.home, self.model)
         self.pairs = Pairs(self.home, self.studio, new_seed)
 
 

@@ -15,13 +15,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from client.sealing import inherit
 from common.errors import ShoalError
 
 
@@ -66,25 +68,91 @@ def draw(wanted: dict[str, Any], tell: Callable[..., None]) -> None:
         ShoalError: the model cannot be loaded, or cannot draw this.
     """
     from client.backbone.engine import fingerprint  # noqa: PLC0415 - torch: only this process pays for it
-    from client.backbone.folder import find_backbone, sampling  # noqa: PLC0415
-    from client.generate import Request, add_concepts, generate, load_pipeline  # noqa: PLC0415
     from client.quiet import quiet  # noqa: PLC0415
 
     quiet()
+    if "key" in wanted:
+        inherit(wanted["key"])
+    if wanted.get("purpose") == "pair" and "home" in wanted:
+        _pair(wanted, tell)
+        return
+    from client.backbone.folder import find_backbone, sampling  # noqa: PLC0415
+    from client.generate import Request, add_concepts, generate, load_pipeline  # noqa: PLC0415
+
     folder = find_backbone(wanted["model"])
     best, own = sampling(folder), fingerprint(folder)
     steps = best.steps if wanted["steps"] is None else wanted["steps"]
     guidance = best.guidance if wanted["guidance"] is None else wanted["guidance"]
     pipeline = load_pipeline(folder)
     stages = add_concepts(pipeline, folder, [_token(one, own) for one in wanted["tokens"]])
+    tasteful = _taste(wanted, pipeline, folder)
     tell(backbone=own, steps=steps, guidance=guidance)
     for number, sheet in enumerate(wanted["sheets"]):
         for seed in sheet["seeds"]:  # one by one: a person sees the first while the second is drawn
             request = Request(
-                prompt=sheet["prompt"], negative=sheet["negative"], seed=seed, steps=steps, guidance=guidance
+                prompt=sheet["prompt"],
+                negative=sheet["negative"],
+                seed=seed,
+                steps=steps,
+                guidance=guidance,
+                tasteful=tasteful(sheet["prompt"]),
+                strength=wanted.get("strength") or 0.0,
             )
             for picture in generate(pipeline, request, lambda done: tell(progress=done), stages=stages):
                 tell(sheet=number, seed=seed, png=_png(picture))
+
+
+def _pair(wanted: dict[str, Any], tell: Callable[..., None]) -> None:
+    """Draw the two pictures whose comparison is expected to tell most of the taste, or a pair again.
+
+    Args:
+        wanted: as in `draw`; ``tastes`` are those of a pair that is drawn again.
+        tell: as in `draw`; with each picture comes the ``taste`` that it was drawn with.
+    """
+    import torch  # noqa: PLC0415 - as above
+
+    from client.lesson import Listener  # noqa: PLC0415
+    from client.taste.asking import POOL  # noqa: PLC0415
+    from client.taste.easel import Easel  # noqa: PLC0415
+    from client.taste.lesson import as_tokens  # noqa: PLC0415
+
+    easel = Easel(
+        Path(wanted["home"]), wanted["model"], Listener(says=lambda _: None, progress=lambda _: None, stop=bool)
+    )
+    [sheet] = wanted["sheets"]
+    tokens = as_tokens([_token(one, easel.backbone) for one in wanted["tokens"]])
+    recipe = easel.recipe(
+        sheet["prompt"], sheet["seeds"][0], tokens, steps=wanted["steps"], guidance=wanted["guidance"]
+    )
+    tell(backbone=easel.backbone, steps=recipe.steps, guidance=recipe.guidance)
+    if wanted["tastes"]:
+        recipes = [
+            replace(recipe, seed=seed, taste=tuple(taste))
+            for seed, taste in zip(sheet["seeds"], wanted["tastes"], strict=True)
+        ]
+        latents = torch.cat([easel.again(one, lambda done: tell(progress=done)) for one in recipes])
+    else:
+        offered = easel.offer(recipe, lambda done: tell(progress=done * 2 / POOL))
+        recipes, latents = list(offered.recipes), offered.latents
+    for one, picture in zip(recipes, easel.pictures(latents), strict=True):
+        tell(sheet=0, seed=one.seed, taste=one.taste, png=_png(picture))
+
+
+def _taste(wanted: dict[str, Any], pipeline: Any, folder: Path) -> Callable[[str], str]:  # noqa: ANN401 - diffusers has no types
+    """Teach the pipeline what the person likes; return how a prompt is said with it, or that it is not."""
+    if wanted.get("strength") is None:
+        return lambda _: ""
+    from client.backbone.prompts import sayings  # noqa: PLC0415 - as above
+    from client.generate import add_taste  # noqa: PLC0415
+    from client.lesson import Listener  # noqa: PLC0415
+    from client.taste.asking import WORD  # noqa: PLC0415
+    from client.taste.lesson import taste_token  # noqa: PLC0415
+
+    listener = Listener(says=lambda _: None, progress=lambda _: None, stop=bool)
+    token, _ = taste_token(Path(wanted["home"]), pipeline, folder, listener)
+    said, word = sayings(folder), WORD.format("taste")
+    add_taste(pipeline, token, word)
+    return lambda prompt: said.tasteful(prompt, word)
 
 
 def _token(one: dict[str, Any], own: str) -> Token:

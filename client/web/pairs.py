@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from client.choices import Choice, Choices, Picked, Recipe
+from client.taste.looking import OpenPairs
 from client.taste.starting import prompts_for
 from client.web.studio import Order, Sheet, Studio, Wanted
-from client.web.tokens import tokens_in
+from client.web.tokens import rows_of, token, tokens_in
 from common.errors import ConfigError
 
 AHEAD: Final = 2
@@ -18,13 +21,15 @@ AHEAD: Final = 2
 
 
 class Pairs:
-    """The pairs of one page."""
+    """The pairs of one page; those that were drawn and not judged outlast it (`client.taste.looking`)."""
 
     def __init__(self, home: Path, studio: Studio, new_seed: Callable[[], int]) -> None:
         """Draw pairs with that studio; nothing is drawn before somebody looks."""
         self._home, self._studio, self._new_seed = home, studio, new_seed
         self._lock = threading.Lock()
         self._turn = 0
+        self._kept: dict[int, int] = {}
+        """Numbers of pairs that outlast the page, by their orders' numbers."""
 
     def current(self) -> Order:
         """Return the pair to look at, which may still be in drawing, and have the next one drawn.
@@ -33,6 +38,7 @@ class Pairs:
             ShoalError: no pair can be ordered.
         """
         with self._lock:
+            self._take_up()
             open_pairs = self._open()
             for failed in [one for one in open_pairs[:-1] if one.state == "failed"]:
                 self._drop(failed)  # the last failure stays to be read, and nothing is tried again unasked
@@ -50,6 +56,7 @@ class Pairs:
         """
         tokens_in(self._home, prompt)
         with self._lock:
+            self._take_up()
             for order in self._open():
                 self._drop(order)
             for _ in range(AHEAD):
@@ -77,6 +84,33 @@ class Pairs:
     def _drop(self, order: Order) -> None:
         self._studio.stop(order)
         self._studio.drop(order)
+        kept = self._kept.pop(order.number, None)
+        if kept is not None:
+            OpenPairs(self._home).drop(kept)
+
+    def _take_up(self) -> None:
+        """Have those pairs drawn again that an earlier page left, or another window forgot about; keep the new ones."""
+        pairs = {pair.number: pair for pair in OpenPairs(self._home).all()}
+        for order in self._open():
+            if self._kept.get(order.number, 0) not in pairs and order.number in self._kept:
+                del self._kept[order.number]  # judged at a terminal, or its concept was forgotten
+                self._drop(order)
+            elif order.state == "done" and order.number not in self._kept:
+                self._kept[order.number] = OpenPairs(self._home).keep(self._recipes(order))
+        for number in sorted(set(pairs) - set(self._kept.values()))[: AHEAD - len(self._open())]:
+            recipes = pairs[number].recipes
+            first = recipes[0]
+            wanted = Wanted(
+                sheets=(Sheet(prompt=first.prompt, negative=first.negative, seeds=tuple(one.seed for one in recipes)),),
+                tokens=tuple(
+                    token(name, np.array(rows, np.float32), first.backbone, len(rows)) for name, rows in first.tokens
+                ),
+                steps=first.steps,
+                guidance=first.guidance,
+                tastes=tuple(one.taste for one in recipes),
+                purpose="pair",
+            )
+            self._kept[self._studio.order(wanted).number] = number
 
     def _order(self, prompt: str) -> None:
         sheet = Sheet(prompt=prompt, seeds=(self._new_seed(), self._new_seed()))
@@ -90,17 +124,17 @@ class Pairs:
     @staticmethod
     def _recipes(order: Order) -> tuple[Recipe, Recipe]:
         sheet, made = order.wanted.sheets[0], order.made
-        tokens = tuple((token.name, token.vectors) for token in order.wanted.tokens)
         first, second = (
             Recipe(
                 prompt=sheet.prompt,
                 negative=sheet.negative,
-                seed=seed,
+                seed=picture.seed,
                 steps=made["steps"],
                 guidance=made["guidance"],
                 backbone=made["backbone"],
-                tokens=tokens,
+                tokens=rows_of(order.wanted.tokens),
+                taste=picture.taste,
             )
-            for seed in sheet.seeds
+            for picture in order.pictures
         )
         return first, second

@@ -41,9 +41,9 @@ def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[
     """
     listener = _listener(port)
     own = listener.getsockname()[1]
-    studio = Studio(model)
+    studio = Studio(model, home)
     sessions = Sessions(home, time.time)
-    house = House(home=home, studio=studio, sessions=sessions, port=own, place=sessions.place())
+    house = House(home=home, studio=studio, sessions=sessions, port=own, place=sessions.place(), model=model)
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(house), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none"
@@ -65,6 +65,7 @@ def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[
                 file.unlink()
         server.should_exit = True
         studio.close()
+        house.lessons.close()
         thread.join(STARTING_SECONDS)
         listener.close()
 

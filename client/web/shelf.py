@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.course import Course, Stage
+from client.taste.standing import NAME as TASTE
 from client.vault import Listed, Vault
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _shown(name: str, concept: Listed | None, folder: Watched | None, course: Co
     known = concept or folder
     return Shown(
         name=name,
-        kind=known.kind if known else "object",
+        kind=known.kind if known else "taste" if name == TASTE else "object",
         class_word=known.class_word if known else "",
         concept=concept,
         learning=learning,

@@ -13,9 +13,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from common.errors import ConfigError
+from client.database import Database
+from client.sealing import hand_down
+from common.errors import ConfigError, ShoalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEPT: Final = 12
 """Orders that are remembered, in memory only: what was drawn is nowhere on the disk unless the person saves it."""
@@ -61,9 +66,18 @@ class Wanted:
     tokens: tuple[Token, ...] = ()
     steps: int | None = None
     guidance: float | None = None
+    strength: float | None = None
+    """How far the taste is followed; None leaves it out."""
+    tastes: tuple[tuple[float, ...], ...] = ()
+    """Of a pair that is drawn again: what each picture was drawn with; of a new pair none, they are chosen."""
     purpose: Purpose = "drawing"
     subject: str = ""
     """Which concept's course it is."""
+
+    @property
+    def needs_vault(self) -> bool:
+        """Whether whoever draws it has to know what is believed of the taste."""
+        return self.strength is not None or self.purpose == "pair"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +89,8 @@ class Picture:
     sheet: int
     seed: int
     png: bytes
+    taste: tuple[float, ...] = ()
+    """Vector of the taste that it was drawn with, (width,); none where there was none."""
 
 
 Finished = Callable[[Picture], None]
@@ -119,9 +135,15 @@ class Order:
 class Studio:
     """The orders of one page."""
 
-    def __init__(self, model: str | None, command: tuple[str, ...] = PAINTER) -> None:
-        """Draw with that model; nothing is started before the first order."""
-        self._model, self._command = model, command
+    def __init__(self, model: str | None, home: Path | None = None, command: tuple[str, ...] = PAINTER) -> None:
+        """Draw with that model; nothing is started before the first order.
+
+        Args:
+            model: which backbone; None for the default one.
+            home: the state folder in whose vault the taste is; None where no order needs it.
+            command: what draws.
+        """
+        self._model, self._home, self._command = model, home, command
         self._orders: deque[Order] = deque()
         self._changed = threading.Condition()
         self._child: subprocess.Popen[str] | None = None
@@ -217,11 +239,14 @@ class Studio:
         asking, answers = child.stdin, child.stdout
         try:
             if asking is not None and answers is not None:
+                told = asdict(order.wanted) | {"model": self._model} | self._vault(order.wanted)
                 with contextlib.suppress(OSError):  # it ended at once: said below
-                    asking.write(json.dumps(asdict(order.wanted) | {"model": self._model}) + "\n")
+                    asking.write(json.dumps(told) + "\n")
                     asking.flush()
                 for line in answers:
                     self._take(order, json.loads(line))
+        except ShoalError as error:
+            order.problem = str(error)
         finally:
             child.kill()
             child.wait()
@@ -232,6 +257,13 @@ class Studio:
                     if order.state == "failed" and not order.problem:
                         order.problem = "the drawing ended unexpectedly, perhaps for lack of memory: try fewer at once"
 
+    def _vault(self, wanted: Wanted) -> dict[str, str]:
+        """Return where the vault is, and its key, for an order that needs them."""
+        if self._home is None or not wanted.needs_vault:
+            return {}
+        with Database(self._home).transaction() as rows:
+            return {"home": str(self._home), "key": hand_down(rows)}
+
     def _take(self, order: Order, answer: dict[str, Any]) -> None:
         if "error" in answer:
             order.problem = answer["error"]
@@ -239,7 +271,13 @@ class Studio:
             order.steps_done += answer["progress"]
         elif "png" in answer:
             png = base64.b64decode(answer["png"], validate=True)
-            picture = Picture(key=secrets.token_hex(12), sheet=answer["sheet"], seed=answer["seed"], png=png)
+            picture = Picture(
+                key=secrets.token_hex(12),
+                sheet=answer["sheet"],
+                seed=answer["seed"],
+                png=png,
+                taste=tuple(answer.get("taste", ())),
+            )
             order.pictures.append(picture)
             order.finished(picture)
         else:

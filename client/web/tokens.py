@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from client.choices import Vectors
+
 
 def tokens_in(home: Path, *prompts: str) -> tuple[Token, ...]:
     """Return the tokens of the concepts that stand in prompts as `<name>`.
@@ -30,3 +32,9 @@ def token(name: str, vectors: NDArray[np.float32], backbone: str = "", stages: i
     """Return one token; `vectors` has shape (width,) or (tokens, width)."""
     rows = tuple(tuple(float(number) for number in row) for row in np.atleast_2d(vectors))
     return Token(name=name, vectors=rows, backbone=backbone, stages=stages)
+
+
+def rows_of(tokens: tuple[Token, ...]) -> tuple[tuple[str, Vectors], ...]:
+    """Return tokens as a recipe holds them: by name, a row for each stage."""
+    split = [(one.name, np.array(one.vectors, np.float32).reshape(one.stages, -1).tolist()) for one in tokens]
+    return tuple((name, tuple(map(tuple, rows))) for name, rows in split)

@@ -18,7 +18,7 @@ from client.course import Course
 from client.forgetting import STAYS
 from client.statement import statement
 from client.taste.starting import sample_prompt
-from client.web.api import At
+from client.web.api import At, taste_of
 from client.web.figures import content, curve, gauges, staircase
 from client.web.house import House
 from client.web.places import likely_folders
@@ -105,12 +105,12 @@ def moment(name: str, forwards: int, at: At) -> Response:
 
 
 @router.get("/draw")
-def draw(request: Request, at: At, concept: str = "") -> Response:
+def draw(request: Request, at: At, concept: str = "", taste: str = "") -> Response:
     """Draw from a prompt."""
     shown = [one for one in _shown(at) if one.concept]
     chosen = next((one for one in shown if one.name == concept), None)
     start = sample_prompt(chosen.kind, chosen.name) if chosen else ""
-    return _page(request, "draw", shown=shown, start=start, orders=at.studio.orders("drawing"))
+    return _page(request, "draw", shown=shown, start=start, tasteful=bool(taste), orders=at.studio.orders("drawing"))
 
 
 @router.get("/pictures/{key}.png")
@@ -126,7 +126,9 @@ def picture(key: str, at: At) -> Response:
 def choose(request: Request, at: At) -> Response:
     """Choose the better of two pictures."""
     kept = Choices(at.home).all()
-    return _page(request, "choose", order=at.pairs.current(), kept=kept, last=kept[-1] if kept else None)
+    last, pupil = kept[-1] if kept else None, at.lessons.pupil
+    share = pupil.forwards / pupil.total if pupil is not None and pupil.total and not pupil.ended else None
+    return _page(request, "choose", order=at.pairs.current(), last=last, taste=taste_of(at), share=share, stays=STAYS)
 
 
 @router.get("/privacy")

@@ -62,8 +62,9 @@ def test_status_tells_how_a_learning_goes(shoal, home, tmp_path):
 
 
 def test_status_for_programs(shoal, home):
+    taste = {"choices": 0, "decided": 0, "known": False, "learned": False}
     assert json.loads(shoal("status", "--json")[1]) == {
-        "running": False, "paused": False, "activity": None, "watched": [],
+        "running": False, "paused": False, "activity": None, "watched": [], "taste": taste,
     }  # fmt: skip
     write_activity(home, learning())
     found = json.loads(shoal("status", "--json")[1])

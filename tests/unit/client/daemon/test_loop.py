@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from client.activity import read_activity
+from client.choices import Choice, Choices, Recipe
 from client.control import pause, resume, set_conditions, unwatch, watch
 from client.daemon import loop
 from client.daemon.loop import AGAIN, NEXT
+from client.daemon.subject import TASTE
 from client.daemon.tried import last_tried
 from client.settings import FILE, Watched
+from client.taste.standing import NAME
 
 
 def begin(turn, started):
@@ -229,3 +233,77 @@ def test_how_a_learning_goes_is_in_view(home, turn, started):
     assert (found.doing, found.concept, found.forwards, found.total_forwards) == ("learning", "rex", 30, 60)
     assert (found.losses, found.seconds_left) == ((0.5, 0.25), 12.0)
     assert found.problems == ("skipped broken.jpg: the file is empty",)
+
+
+@pytest.fixture
+def chosen(home, photos, monkeypatch):
+    """Choices that nobody watches a folder beside."""
+    monkeypatch.setattr(loop, "CHOSEN", 0.0)
+    unwatch(home, "rex")
+    recipe = Recipe(prompt="a house", seed=1, steps=2, guidance=1.0, backbone="ab" * 32)
+
+    def choose():
+        return Choices(home).record(Choice(first=recipe, second=replace(recipe, seed=2), picked="first"))
+
+    choose()
+    return choose
+
+
+def test_choices_are_learned_as_the_taste_once(home, daemon, turn, started, chosen):
+    pupil = begin(turn, started)
+    assert pupil.watched is TASTE
+    assert TASTE.name == NAME
+    found = read_activity(home)
+    assert (found.doing, found.concept) == ("learning", "taste")
+    pupil.first = (0.0, 1)
+    turn()
+    assert read_activity(home).reason == "1 choice"
+    pupil.code = 0  # and yet not learned: they are of a model that is no longer used
+    turn()
+    turn()
+    assert len(started) == 1
+    assert last_tried(home, NAME) is not None
+    chosen()
+    turn()
+    turn()
+    assert len(started) == 2
+
+
+def test_somebody_who_is_still_choosing_is_waited_for(home, daemon, turn, started, chosen, monkeypatch):
+    monkeypatch.setattr(loop, "CHOSEN", 1000.0)
+    for _ in range(3):
+        assert turn() <= 1000
+        chosen()
+    assert started == []
+    assert "choosing" in read_activity(home).reason
+
+
+def test_choices_wait_for_conditions_and_for_photos_and_stop_as_photos_do(home, daemon, photos, turn, started, chosen):
+    daemon.machine.power = False
+    turn()
+    turn()
+    assert started == []
+    assert (read_activity(home).concept, read_activity(home).reason) == ("taste", "on battery: connect the charger")
+    watch(home, Watched(folder=photos, name="rex", class_word="dog"))
+    turn()
+    daemon.machine.power = True
+    turn()
+    assert [one.watched.name for one in started] == ["rex"]
+    started[0].code = 0
+    turn()
+    assert [one.watched.name for one in started] == ["rex", "taste"]
+    chosen()
+    turn()
+    assert not started[1].is_stopping  # what was chosen meanwhile is learned next
+    pause(home)
+    turn()
+    assert started[1].is_stopping
+
+
+def test_what_failed_with_choices_is_told_and_tried_again(home, turn, started, chosen):
+    pupil = begin(turn, started)
+    pupil.code, pupil.problem = 1, "the model is missing: name one with --model"
+    turn()
+    turn()
+    assert len(started) == 1
+    assert any("the model is missing" in one for one in read_activity(home).problems)

@@ -36,8 +36,8 @@ def link(sessions):
 
 
 @pytest.fixture
-def studio():
-    studio = Studio(None, (sys.executable, str(PAINTER)))
+def studio(home):
+    studio = Studio(None, home, (sys.executable, str(PAINTER)))
     yield studio
     studio.close()
 

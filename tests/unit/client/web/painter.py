@@ -29,10 +29,16 @@ if "refuse" in prompts:
     say(error="the model is missing: name one with --model")
     os._exit(0)
 say(backbone="ab" * 32, steps=wanted["steps"] or 2, guidance=4.0)
+if wanted["purpose"] == "pair" and "key" not in wanted:
+    say(error="what draws a pair has to know what is believed")
+    os._exit(0)
 for number, sheet in enumerate(wanted["sheets"]):
-    for seed in sheet["seeds"]:
+    for row, seed in enumerate(sheet["seeds"]):
         say(progress=1.0)
         if sheet["prompt"] == "slow":
             time.sleep(60)
         say(progress=1.0)
-        say(sheet=number, seed=seed, png=png(seed))
+        taste = {}
+        if wanted["purpose"] == "pair":
+            taste["taste"] = wanted["tastes"][row] if wanted["tastes"] else [float(seed % 7)]
+        say(sheet=number, seed=seed, png=png(seed), **taste)

@@ -46,7 +46,7 @@ def served(tmp_path_factory):
     """A page on loopback whose studio answers at once, and a way into it."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "Studio", lambda model: Studio(model, (sys.executable, str(PAINTER))))
+        patch.setattr(module, "Studio", lambda model, home: Studio(model, home, (sys.executable, str(PAINTER))))
         with serving(home, port=0) as address:
             sessions = Sessions(home, time.time)
 
