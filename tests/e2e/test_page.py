@@ -101,7 +101,6 @@ def test_a_first_use_from_the_empty_page_to_forgetting(tmp_path, photos):
         assert page.locator(".strip img").count() == len(Course(home).stages("my-fox")) >= 3
         draw(page)
         choose_and_take_back(page, home)
-        learn_the_taste_and_forget_it(page, home)
         set_a_budget_and_withdraw(page)
         forget(page, home)
         assert len(list(photos.iterdir())) == 7
@@ -156,36 +155,6 @@ def choose_and_take_back(page, home):
     wait_for(lambda: Choices(home).all() == [])
 
 
-def learn_the_taste_and_forget_it(page, home):
-    """Whoever learns first, the person at the button or the daemon by its conditions, the page tells when it is."""
-    page.get_by_role("button", name="The right picture is better").click()
-    wait_for(lambda: standing(home).decided == 1)
-    page.get_by_role("button", name="Neither").click()
-    wait_for(lambda: standing(home).choices == 2)
-    page.reload()
-    page.locator("#taste").get_by_text("2 choices, 1 of them neither").wait_for()
-    button = page.get_by_role("button", name="Learn my taste now")
-    if button.count():
-        button.click()
-    wait_for(lambda: standing(home).learned)
-    page.reload()
-    page.locator("#taste").get_by_text("2 choices, 1 of them neither, learned").wait_for()
-    page.get_by_role("button", name="The left picture is better").wait_for()
-    page.screenshot(path=home.parent / "choose.png", full_page=True)
-    page.get_by_role("link", name="Draw with my taste").click()
-    assert page.get_by_label("With my taste").is_checked()
-    page.get_by_label("What should it draw?").fill("a castle")
-    page.get_by_label("Pictures").fill("1")
-    page.get_by_label("Steps").fill("6")
-    page.get_by_label("What should it draw?").press("Enter")
-    page.get_by_role("img", name="a castle, seed").wait_for()
-    page.get_by_role("link", name="Choose").click()
-    page.get_by_role("button", name="Forget my taste").click()
-    page.get_by_role("dialog").get_by_role("button", name="Forget my taste").click()
-    wait_for(lambda: standing(home) == Standing())
-    page.get_by_text("no choices yet").wait_for()
-
-
 def set_a_budget_and_withdraw(page):
     page.get_by_role("link", name="Privacy").click()
     page.get_by_role("heading", name="Nothing has left this device").wait_for()
@@ -206,6 +175,38 @@ def forget(page, home):
     page.get_by_role("dialog").get_by_role("button", name="Forget my-fox").click()
     page.get_by_text("Nothing is learned that could be forgotten").wait_for()
     assert Vault(home).listed() == []
+
+
+@pytest.mark.timeout(600)  # two learnings' worth of a busy machine: the gate, a search, a dozen small pictures
+def test_a_taste_is_learned_at_a_click_drawn_with_and_forgotten(tmp_path):
+    home = tmp_path / "home"
+    with browser() as running, serving(home) as link, looking(running, link) as (page, address):
+        page.goto(f"{address}/choose")
+        page.get_by_text("no choices yet").wait_for()
+        page.get_by_role("button", name="The right picture is better").click()
+        wait_for(lambda: standing(home).decided == 1)
+        page.get_by_role("button", name="Neither").click()
+        wait_for(lambda: standing(home).choices == 2)
+        page.reload()
+        page.locator("#taste").get_by_text("2 choices, 1 of them neither, not learned yet").wait_for()
+        page.get_by_role("button", name="Learn my taste now").click()
+        page.get_by_role("progressbar", name="Learned so far").wait_for()
+        page.locator("#taste").get_by_text("2 choices, 1 of them neither, learned").wait_for()
+        assert standing(home).learned
+        page.get_by_role("button", name="The left picture is better").wait_for()
+        page.screenshot(path=tmp_path / "choose.png", full_page=True)
+        page.get_by_role("link", name="Draw with my taste").click()
+        assert page.get_by_label("With my taste").is_checked()
+        page.get_by_label("What should it draw?").fill("a castle")
+        page.get_by_label("Pictures").fill("1")
+        page.get_by_label("Steps").fill("6")
+        page.get_by_label("What should it draw?").press("Enter")
+        page.get_by_role("img", name="a castle, seed").wait_for()
+        page.goto(f"{address}/choose")
+        page.get_by_role("button", name="Forget my taste").click()
+        page.get_by_role("dialog").get_by_role("button", name="Forget my taste").click()
+        wait_for(lambda: standing(home) == Standing())
+        page.get_by_text("no choices yet").wait_for()
 
 
 def test_a_used_link_opens_nothing(taught):
