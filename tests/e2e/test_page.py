@@ -177,7 +177,6 @@ def forget(page, home):
     assert Vault(home).listed() == []
 
 
-@pytest.mark.timeout(600)  # two learnings' worth of a busy machine: the gate, a search, a dozen small pictures
 def test_a_taste_is_learned_at_a_click_drawn_with_and_forgotten(tmp_path):
     home = tmp_path / "home"
     with browser() as running, serving(home) as link, looking(running, link) as (page, address):
