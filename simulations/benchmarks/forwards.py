@@ -309,8 +309,8 @@ def _notes(needed: Sequence[str], size: Size) -> list[str]:
         ),
         "low, high: bootstrap intervals (95 %) of the median over newcomers; one seed of searches",
         (
-            f"of: newcomers, in turn, as far as {size.minutes:g} minutes a run went; another run goes on; bars compare "
-            "those who ran both searches"
+            f"of: of {size.newcomers} newcomers, as many in turn as time was for (another run goes on); "
+            "bars compare those who ran both searches"
         ),
         "end share: median share of the gradient's improvement that the token has which a search ends with",
         f"priors: of people who learned in {size.taught} forwards; none owns a newcomer's object or picture",

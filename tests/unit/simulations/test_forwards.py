@@ -73,8 +73,8 @@ def raced(name, reached, shares, kind="object"):
 
 
 def test_two_searches_are_compared_on_those_who_ran_both():
-    mine = raced(ALONE, [10, 20, 30], [0.8, 0.9, 1.0])
-    other = raced(REFERENCE, [None, 200, 400], [None, 0.5, 0.7])
+    mine = raced(ALONE, [10, 20, 30, None], [0.8, 0.9, 1.0, None])
+    other = raced(REFERENCE, [None, 200, 400, 600], [None, 0.5, 0.7, 0.6])
     assert compared(mine, other) == (25, 300, pytest.approx(0.95 - 0.6))
 
 
