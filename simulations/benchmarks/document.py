@@ -1,0 +1,91 @@
+"""Write what `forwards` and `quality` measured into docs/learning.md, and keep their files beside it.
+
+make bench NAME=forwards FULL=1; make bench NAME=quality FULL=1
+python -m simulations.benchmarks.document
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from simulations.benchmarks.framework import Value, cell
+from simulations.benchmarks.tables import BENCH, bars, insert, read, source, table
+
+DOCUMENT: Final = Path("docs/learning.md")
+KEPT: Final = Path("docs/measured")
+"""The files that the document's tables were made from."""
+NAMES: Final = ("forwards", "quality")
+KINDS: Final = ("object", "style")
+
+
+def measured(reports: dict[str, dict[str, Any]]) -> str:
+    """Give the tables, one for each benchmark and kind, from those of the benchmarks' files that there are."""
+    parts = []
+    for name, report in reports.items():
+        short = _forwards if name == "forwards" else _quality
+        parts.append(source(report, report["name"]))
+        for kind in KINDS:
+            parts.append(f"**{kind.capitalize()}s**")
+            parts.append(table([short(row) for row in report["rows"] if row["kind"] == kind]))
+        parts.append(_promises(report))
+        parts.append(bars(report))
+    return "\n\n".join(parts)
+
+
+def _forwards(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "search": row["search"],
+        "median (interval)": _between(row["median"], row["low"], row["high"], beyond="∞"),
+        "met": f"{row['reached']} of {row['of']}",
+        "end share (interval)": _between(row["end share"], row["share low"], row["share high"]),
+        "prior's directions": row["prior's directions"],
+        "began with it": row["began with it"],
+    }
+
+
+def _quality(row: dict[str, Any]) -> dict[str, Any]:
+    what = {name: _between(row[name], row[f"{name} low"], row[f"{name} high"]) for name in ("likeness", "agreement")}
+    return {"pictures": row["pictures"]} | {f"{name} (interval)": value for name, value in what.items()}
+
+
+def _between(middle: Value, low: Value, high: Value, beyond: str = "-") -> str:
+    if middle is None and low is None:
+        return cell(None)
+    return f"{_two(middle)} ({_two(low)} to {beyond if high is None else _two(high)})"
+
+
+def _two(value: Value) -> str:
+    """Write forwards as whole numbers and shares with two digits."""
+    if not isinstance(value, float):
+        return cell(value)
+    return f"{value:,.0f}" if abs(value) >= 8 else f"{value:.2f}"  # no search is measured before 8 forwards
+
+
+def _promises(report: dict[str, Any]) -> str:
+    """Write each promise with what was measured."""
+    rows = [
+        {
+            "promise": bar["what"],
+            "measured": bar["value"],
+            "bound": bar["bound"],
+            "holds": "yes" if bar["holds"] else "NO",
+        }
+        for bar in report["bars"]
+    ]
+    return table(rows)
+
+
+def main() -> None:
+    """Renew the tables."""
+    found = {name: read(name) for name in NAMES if (BENCH / f"{name}.json").exists()}
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for name, report in found.items():
+        (KEPT / f"{name}.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    DOCUMENT.write_text(insert(DOCUMENT.read_text(encoding="utf-8"), measured(found)), encoding="utf-8")
+    print(f"written to {DOCUMENT}")
+
+
+if __name__ == "__main__":
+    main()
