@@ -14,12 +14,12 @@ from client.backbone.engine import fingerprint
 from client.backbone.folder import find_backbone, sampling
 from client.backbone.prompts import sayings
 from client.backbone.schedulers import use_scheduler
-from client.generate import Request, add_concepts, add_taste, description, generate, load_pipeline, write_picture
+from client.generate import Request, add_concepts, description, generate, load_pipeline, write_picture
 from client.lesson import Listener
 from client.placeholder import mentioned
-from client.taste.asking import WORD
 from client.taste.lesson import taste_token
 from client.taste.steering import Steering, check_steerable
+from client.taste.words import tasteful
 from client.terminal import drawing_bar, pausing
 from client.vault import Vault
 from common.errors import ConfigError
@@ -104,15 +104,13 @@ def _tasteful(
     """Return the request with the taste in its prompt, and what steers its pictures, if anything does."""
     listener = Listener(says=console.print, progress=lambda _: None, stop=lambda: False)
     token, anchor = taste_token(home, pipeline, folder, listener)
-    said, words = sayings(folder), [WORD.format("taste"), WORD.format("anchor")]
-    for word, vector in zip(words, (token, anchor), strict=True):
-        add_taste(pipeline, vector, word)
-    tasteful = [said.tasteful(order.prompt, word) for word in words]
-    asked = replace(request, tasteful=tasteful[0], strength=order.strength)
+    said = sayings(folder)
+    followed = tasteful(pipeline, said, order.prompt, token, anchor)
+    asked = replace(request, tasteful=followed, strength=order.strength)
     if order.particles == 1:
         return asked, None
     check_steerable(pipeline)
-    states = [pipeline.encode_prompt(text, pipeline.device, 1, False)[0] for text in (*tasteful, order.prompt)]
+    states = [pipeline.encode_prompt(text, pipeline.device, 1, False)[0] for text in (*followed, order.prompt)]
     steering = Steering(
         taste=states[0], anchor=states[1], plain=states[2], timesteps=said.timesteps, particles=order.particles
     )

@@ -89,10 +89,10 @@ class Request:
     count: int = 1
     seed: int = 0
     """Seed of the first picture; the next ones take the seeds that follow."""
-    tasteful: str = ""
-    """The prompt with a taste in it, as its word from `add_taste`; empty is without."""
+    tasteful: tuple[str, str] | None = None
+    """The prompt with a taste in it and with the taste's anchor (`client.taste.words`); None is without."""
     strength: float = 1.0
-    """How far from the prompt towards the tasteful one: 0 is not at all, 1 all the way, and more is further."""
+    """How much of what the first says and the second does not is added to what the prompt says; 0 is nothing."""
     steps: int = 30
     guidance: float = 7.5
     batch: int = 4
@@ -244,7 +244,7 @@ def drawn_latents(
     check_steps(pipeline, request.steps)
     guided = request.guidance > 1 and pipeline.unet.config.time_cond_proj_dim is None  # as the pipeline decides it
     with torch.inference_mode():
-        towards = (request.tasteful, request.strength) if request.tasteful else None
+        towards = (*request.tasteful, request.strength) if request.tasteful else None
         spoken = Spoken(pipeline, stages, request.prompt, request.negative, guided=guided, towards=towards)
         times = pipeline.scheduler.timesteps.tolist()
     at_once = request.batch if steering is None else 1

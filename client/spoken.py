@@ -48,12 +48,12 @@ class Spoken:
         negative: str,
         *,
         guided: bool,
-        towards: tuple[str, float] | None = None,
+        towards: tuple[str, str, float] | None = None,
     ) -> None:
         """Take prompts in which concepts stand as ``<my-dog>``.
 
-        ``guided`` says whether the negative one counts; ``towards`` is another prompt, and how far to go from the first
-        one to it.
+        ``guided`` says whether the negative one counts; ``towards`` is two more prompts, and how much of what the first
+        says and the second does not is added.
         """
         self._towards = towards
         self._pipeline, self._stages, self._guided = pipeline, stages, guided
@@ -87,13 +87,13 @@ class Spoken:
         return {name: _rows(tensor, rows) for name, tensor in self.at(timestep).items()}
 
     def _mixed(self, timestep: float, plain: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Go from what a prompt says some way to what the other one says."""
+        """Add some of the difference between two other prompts."""
         if self._towards is None:
             return plain
-        other, share = self._towards
-        said = self._encode(self._stages.prompt_at(other, timestep), "")
-        wanted = {name: plain[name] + share * (said[name] - plain[name]) for name in plain if name[:8] != "negative"}
-        return plain | wanted
+        *others, share = self._towards
+        said, unsaid = (self._encode(self._stages.prompt_at(str(other), timestep), "") for other in others)
+        names = [name for name in plain if not name.startswith("negative")]
+        return plain | {name: plain[name] + float(share) * (said[name] - unsaid[name]) for name in names}
 
     def _encode(self, prompt: str, negative: str) -> dict[str, Tensor]:
         found = self._pipeline.encode_prompt(

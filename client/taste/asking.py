@@ -14,18 +14,16 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.backbone.prompts import Sayings
 from client.choices import Recipe
-from client.generate import ONE_STAGE, Request, add_taste, drawn_latents
+from client.generate import ONE_STAGE, Request, drawn_latents
 from client.learn.settings import Settings
 from client.spoken import Stages
 from client.taste.belief import Belief
 from client.taste.choosing import LOOKS, Pair, rewards, same_draws
 from client.taste.margins import BETA
+from client.taste.words import middle_of, tasteful
 
 POOL = 4
 """Pictures drawn for a pair; the two that would tell most are shown."""
-
-WORD = "<#{}>"
-"""What stands for a taste in prompts: no concept can be called so."""
 
 QUADRATURE = 16
 """Points that an expectation over a margin is taken at (Gauss and Hermite)."""
@@ -56,7 +54,8 @@ def offer(
 ) -> Offer:
     """Draw some pictures of a prompt and return the two whose comparison is expected to tell most.
 
-    Each is drawn with a token that the taste may as well be under what is known. Of a pair with the margin
+    Each is drawn from the same seed with a token that the taste may as well be, by what is known: pictures that differ
+    in nothing else tell more of it. Of a pair with the margin
     m ~ N(μ, s²) the answer tells H(E σ(m)) − E H(σ(m)) nats (BALD: Houlsby et al., arXiv:1112.5745, Eq. 2).
 
     Args:
@@ -64,7 +63,7 @@ def offer(
         pipeline: draws; with the concepts of the prompt in it.
         said: of the backbone.
         belief: what is known.
-        recipe: prompt, steps and the like; its ``seed`` decides all seeds.
+        recipe: prompt, seed, steps and the like.
         pool: pictures drawn, at least 2.
         caption: what the engine is told instead of the prompt, in which it does not know concepts.
         stages: of the pipeline's concepts.
@@ -72,10 +71,7 @@ def offer(
     """
     generator = torch.Generator().manual_seed(recipe.seed)
     tokens = belief.sampled(pool, generator)
-    seeds = torch.randint(2**31, (pool,), generator=generator).tolist()
-    recipes = [
-        replace(recipe, seed=seed, taste=tuple(token.tolist())) for seed, token in zip(seeds, tokens, strict=True)
-    ]
+    recipes = [replace(recipe, taste=tuple(token.tolist())) for token in tokens]
     latents = torch.cat([redrawn(pipeline, said, each, stages, progress) for each in recipes])
     chosen, information = (0, 1), math.nan
     if pool > 2:
@@ -93,18 +89,17 @@ def redrawn(
     progress: Callable[[float], None] = lambda _: None,
 ) -> Tensor:
     """Return the latents of a recipe's picture, shape (1, channels, height, width): always the same ones."""
-    tasteful = ""
+    followed = None
     if recipe.taste:
-        word = WORD.format("taste")
-        add_taste(pipeline, np.array(recipe.taste, np.float32), word)
-        tasteful = said.tasteful(recipe.prompt, word)
+        anchor = middle_of(pipeline, said.tastes)
+        followed = tasteful(pipeline, said, recipe.prompt, np.array(recipe.taste, np.float32), anchor)
     request = Request(
         prompt=recipe.prompt,
         negative=recipe.negative,
         seed=recipe.seed,
         steps=recipe.steps,
         guidance=recipe.guidance,
-        tasteful=tasteful,
+        tasteful=followed,
     )
     return next(drawn_latents(pipeline, request, progress, stages=stages))
 
@@ -146,4 +141,3 @@ def _most_telling(
     best = int(told.argmax())
     first, second = pairs[best].tolist()
     return (first, second), float(told[best])
-

@@ -13,7 +13,7 @@ from client.backbone.choice import Name as EngineName
 from client.backbone.choice import open_engine
 from client.backbone.engine import fingerprint
 from client.backbone.folder import find_backbone
-from client.backbone.prompts import Sayings, sayings, word_vector
+from client.backbone.prompts import Sayings, sayings
 from client.choices import Choice
 from client.generate import add_concepts, load_pipeline
 from client.lesson import MODELS, Listener
@@ -25,6 +25,7 @@ from client.taste.belief import Belief, Tastes
 from client.taste.choosing import KIND, Pair
 from client.taste.learning import first_belief, learn_taste, taste_settings
 from client.taste.standing import MATURE, NAME, decided, is_stale, named
+from client.taste.words import middle_of
 from client.unfinished import checkpoint_of, delete_unfinished, learning_alone
 from client.vault import Concept, Vault
 from common.errors import ConfigError, PriorError
@@ -117,7 +118,7 @@ def taste_token(home: Path, pipeline: Any, folder: Path, listener: Listener) -> 
     prior = _prior(home, backbone, listener)
     if prior is None:
         raise ConfigError("nothing is known of your taste yet: choose between some pictures with shoal rate")
-    anchor = torch.stack([_word(pipeline, word) for word in sayings(folder).tastes]).mean(dim=0).numpy()
+    anchor = middle_of(pipeline, sayings(folder).tastes)
     cohort = max(prior.cohorts, key=lambda each: each.weight)
     return anchor + np.asarray(prior.public_basis @ cohort.mean, np.float32), anchor
 
@@ -185,9 +186,3 @@ def _prior(home: Path, backbone: str, listener: Listener) -> Prior | None:
         return None
 
 
-def _word(pipeline: Any, word: str) -> torch.Tensor:  # noqa: ANN401 - as above
-    """Return a word's embedding, shape (width,): of XL's two encoders one after the other."""
-    names = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
-    parts = [(getattr(pipeline, one, None), getattr(pipeline, other, None)) for one, other in names]
-    tables = [(tokenizer, text.get_input_embeddings().weight.detach()) for tokenizer, text in parts if text is not None]
-    return torch.cat([word_vector(tokenizer, table.cpu(), word) for tokenizer, table in tables])

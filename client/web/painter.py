@@ -138,21 +138,18 @@ def _pair(wanted: dict[str, Any], tell: Callable[..., None]) -> None:
         tell(sheet=0, seed=one.seed, taste=one.taste, png=_png(picture))
 
 
-def _taste(wanted: dict[str, Any], pipeline: Any, folder: Path) -> Callable[[str], str]:  # noqa: ANN401 - diffusers has no types
+def _taste(wanted: dict[str, Any], pipeline: Any, folder: Path) -> Callable[[str], tuple[str, str] | None]:  # noqa: ANN401 - diffusers has no types
     """Teach the pipeline what the person likes; return how a prompt is said with it, or that it is not."""
     if wanted.get("strength") is None:
-        return lambda _: ""
+        return lambda _: None
     from client.backbone.prompts import sayings  # noqa: PLC0415 - as above
-    from client.generate import add_taste  # noqa: PLC0415
     from client.lesson import Listener  # noqa: PLC0415
-    from client.taste.asking import WORD  # noqa: PLC0415
     from client.taste.lesson import taste_token  # noqa: PLC0415
+    from client.taste.words import tasteful  # noqa: PLC0415
 
     listener = Listener(says=lambda _: None, progress=lambda _: None, stop=bool)
-    token, _ = taste_token(Path(wanted["home"]), pipeline, folder, listener)
-    said, word = sayings(folder), WORD.format("taste")
-    add_taste(pipeline, token, word)
-    return lambda prompt: said.tasteful(prompt, word)
+    known = taste_token(Path(wanted["home"]), pipeline, folder, listener)
+    return lambda prompt: tasteful(pipeline, sayings(folder), prompt, *known)
 
 
 def _token(one: dict[str, Any], own: str) -> Token:

@@ -22,7 +22,8 @@ from server.rounds import TOLERANCE
 from simulations.attacks import views
 from simulations.attacks.audit import SIGNIFICANCE, ManyRuns, OneRun, epsilon_of, most_by_chance
 from simulations.attacks.canaries import audit_many_runs, audit_one_run, audit_own_share
-from simulations.attacks.displacements import Displacements, load
+from simulations.attacks.displacements import SOURCE, Displacements, load
+from simulations.attacks.tastes import SOURCE as TASTES
 from simulations.attacks.unmasking import LIES, victims
 from simulations.attacks.views import Found, Half, Scores, conclude, without_noise
 from simulations.benchmarks.framework import Bar, Report, Value
@@ -70,8 +71,8 @@ FULL: Final = Size(people=10_000, round=512, group=8, rounds=400, devices=10_000
 def run(*, full: bool, seed: int) -> Report:
     """Run all attacks."""
     size, rng = FULL if full else SMALL, np.random.default_rng(seed)
-    people = _first(load(), size.people)
-    tried = [*_on_people(people, rng), _lies(), *_audits(size, rng)]
+    people, likes = (_first(load(path), size.people) for path in (SOURCE, TASTES))
+    tried = [*_on_people(people, rng), *_on_people(likes, rng, of="taste: "), _lies(), *_audits(size, rng)]
     return Report(
         name="audit",
         seed=seed,
@@ -80,6 +81,7 @@ def run(*, full: bool, seed: int) -> Report:
         bars=[bar for one in tried for bar in _bars(one)],
         notes=[
             f"{len(people)} people, each concept learned twice from disjoint pictures; one half fits the other's model",
+            f"taste: {len(likes)} people, each taste learned twice from choices between other pictures",
             f"members: share found at {views.FALSE_ALARMS:.0%} false alarms; matching: share named rightly",
             f"ε at δ = {DELTA:g} on the Gaussian curve; bounds hold with {1 - SIGNIFICANCE:.0%} confidence",
         ],
@@ -106,8 +108,8 @@ class Tried:
     """What is held against `most`, where it is not `on`."""
 
 
-def _on_people(people: Displacements, rng: np.random.Generator) -> list[Tried]:
-    """Attack real learnings."""
+def _on_people(people: Displacements, rng: np.random.Generator, of: str = "") -> list[Tried]:
+    """Attack real learnings, named ``of``."""
     halves = views.halves(people)
     crowd, length = min(len(half.victims) for half in halves), block_length(halves[0].dimensions)
 
@@ -125,12 +127,12 @@ def _on_people(people: Displacements, rng: np.random.Generator) -> list[Tried]:
         for see, honest in ((views.see_sum_of_friends, crowd), (views.see_sum_of_candidates, crowd // 2))
     )
     seen = [
-        View("a token", "it never leaves", conclude(views.see_tokens(people)), masked, 0.0),
-        View("a contribution", "mask and noise", bare, masked, 0.0),
-        View("a contribution without its mask", "its own noise", bare, own, math.inf),
-        View("a sum, all others known", "everybody's noise", friends[0], friends[1], EPSILON),
+        View(f"{of}a token", "it never leaves", conclude(views.see_tokens(people)), masked, 0.0),
+        View(f"{of}a contribution", "mask and noise", bare, masked, 0.0),
+        View(f"{of}a contribution without its mask", "its own noise", bare, own, math.inf),
+        View(f"{of}a sum, all others known", "everybody's noise", friends[0], friends[1], EPSILON),
     ]
-    alone = View("a sum, candidates known", "everybody's noise", candidates[0], candidates[1], EPSILON)
+    alone = View(f"{of}a sum, candidates known", "everybody's noise", candidates[0], candidates[1], EPSILON)
     return [_matching(view) for view in seen] + [_membership(view) for view in (*seen, alone)]
 
 

@@ -29,13 +29,14 @@ from client.backbone.engine import TorchEngine
 from client.backbone.folder import sampling
 from client.backbone.prompts import Sayings, sayings
 from client.choices import Recipe
-from client.generate import Request, add_taste, decoded, drawn_latents, load_pipeline
+from client.generate import Request, decoded, drawn_latents, load_pipeline
 from client.quiet import quiet
-from client.taste.asking import POOL, WORD, offer, redrawn
+from client.taste.asking import POOL, offer, redrawn
 from client.taste.belief import Belief
 from client.taste.choosing import Pair
 from client.taste.learning import first_belief, learn_taste, taste_settings
 from client.taste.steering import Steering
+from client.taste.words import tasteful
 from common.prior import Prior
 from simulations.basis import public_basis
 from simulations.benchmarks.framework import Bar, Report, Value
@@ -75,7 +76,7 @@ SMALL = Size(
     forwards=300, workers=1,
 )  # fmt: skip
 FULL = Size(
-    others=40, others_pairs=10, bank=6, newcomers=8, counts=(0, 1, 2, 4, 8, 16), chance_counts=(4, 8), prompts=10,
+    others=32, others_pairs=10, bank=6, newcomers=6, counts=(0, 1, 2, 4, 8, 16), chance_counts=(4, 8), prompts=10,
     particles=4, forwards=800, workers=2,
 )  # fmt: skip
 
@@ -135,10 +136,10 @@ class Room:
         """Return the recipe of a plain picture."""
         return replace(self.recipe, prompt=prompt, seed=seed)
 
-    def request(self, prompt: str, seed: int, tasteful: str = "") -> Request:
+    def request(self, prompt: str, seed: int, followed: tuple[str, str] | None = None) -> Request:
         """Return what is asked of the pipeline."""
         recipe = self.recipe
-        return Request(prompt=prompt, seed=seed, steps=recipe.steps, guidance=recipe.guidance, tasteful=tasteful)
+        return Request(prompt=prompt, seed=seed, steps=recipe.steps, guidance=recipe.guidance, tasteful=followed)
 
     def attributes(self, latents: Tensor) -> NDArray[np.float64]:
         """Return what the judge sees."""
@@ -147,13 +148,10 @@ class Room:
     def drawn(self, belief: Belief, prompts: Sequence[str], seeds: Sequence[int], mode: str, particles: int) -> Tensor:
         """Return pictures that follow a taste by the token in the prompt, by steering, or by both."""
         found = []
-        words = [WORD.format("taste"), WORD.format("anchor")]
-        for word, vector in zip(words, (belief.token, belief.anchor), strict=True):
-            add_taste(self.pipeline, vector.numpy(), word)
         for prompt, seed in zip(prompts, seeds, strict=True):
-            tasteful = [self.said.tasteful(prompt, word) for word in words]
-            request = self.request(prompt, seed, "" if mode == "steering" else tasteful[0])
-            steering = None if mode == "token" else self._steering([*tasteful, prompt], particles)
+            followed = tasteful(self.pipeline, self.said, prompt, belief.token.numpy(), belief.anchor.numpy())
+            request = self.request(prompt, seed, None if mode == "steering" else followed)
+            steering = None if mode == "token" else self._steering([*followed, prompt], particles)
             found.append(next(drawn_latents(self.pipeline, request, steering=steering)))
         return torch.cat(found)
 
@@ -210,8 +208,7 @@ def draw_bank(size: Size, seed: int) -> Bank:
     for number, prompt in enumerate(CHOOSING):
         tokens = belief.sampled(size.bank, generator)
         recipes = [
-            replace(place.recipe_of(prompt, 1000 * number + i), taste=tuple(token.tolist()))
-            for i, token in enumerate(tokens)
+            replace(place.recipe_of(prompt, 1000 * seed + number), taste=tuple(token.tolist())) for token in tokens
         ]
         group = torch.cat([redrawn(place.pipeline, place.said, recipe) for recipe in recipes])
         latents.append(group)
@@ -221,12 +218,12 @@ def draw_bank(size: Size, seed: int) -> Bank:
     return Bank(latents=torch.stack(latents), attributes=attributes, scale=place.judge.scale)
 
 
-def displacement(person: Person, bank: Bank, size: Size, choices: int = 0) -> NDArray[np.float64]:
+def displacement(person: Person, bank: Bank, size: Size, draws: int = 0) -> NDArray[np.float64]:
     """Let one of the population choose and learn; return what a device would contribute from.
 
-    Other ``choices`` are other pairs between which the same person chooses, and other draws of the learning.
+    Other ``draws`` are other noise and timesteps of the learning; the choices are the same.
     """
-    place, chance = room(), np.random.default_rng((person.number, choices))
+    place, chance = room(), np.random.default_rng(person.number)
     pairs = []
     for turn in range(size.others_pairs):
         prompt = turn % len(CHOOSING)
@@ -236,7 +233,7 @@ def displacement(person: Person, bank: Bank, size: Size, choices: int = 0) -> ND
             first, second = second, first
         caption = place.said.tasteful(CHOOSING[prompt])
         pairs.append(Pair(chosen=bank.latents[prompt, first], other=bank.latents[prompt, second], caption=caption))
-    settings = taste_settings(len(pairs), forwards=size.forwards, seed=2 * person.number + choices)
+    settings = taste_settings(len(pairs), forwards=size.forwards, seed=2 * person.number + draws)
     _, belief = learn_taste(place.engine, place.said.tastes, pairs, settings)
     return (belief.token - belief.anchor).double().numpy()
 
@@ -283,7 +280,7 @@ class Newcomer:
         place, chance = room(), np.random.default_rng(self.person.number)
         counts = self.size.counts if way.chosen else self.size.chance_counts
         belief, pairs = first_belief(place.engine, place.said.tastes, prior), list[Pair]()
-        if 0 in counts:
+        if prior is not None and 0 in counts:
             self._judge(belief, way, "token", 0)
         for turn in range(max(counts)):
             pairs.append(self._asked(belief, way, turn, chance))
@@ -292,7 +289,7 @@ class Newcomer:
                 continue
             settings = taste_settings(count, forwards=max(self.size.forwards, 100 * count), seed=self.person.number)
             _, belief = learn_taste(place.engine, place.said.tastes, pairs, settings, prior=prior)
-            for mode in ("token", "steering", "both") if way.chosen and count == STEERED_AT else ("token",):
+            for mode in ("token", "steering", "both") if way == WAYS[0] and count == STEERED_AT else ("token",):
                 self._judge(belief, way, mode, count)
 
     def _asked(self, belief: Belief, way: Way, turn: int, chance: np.random.Generator) -> Pair:
@@ -344,7 +341,7 @@ def report(trials: Sequence[Trial], size: Size, seed: int, *, full: bool, prior:
             else "the population left no prior: too few people"
         ),
         f"a telling pair is of {POOL} pictures drawn; steering draws {size.particles} particles a picture",
-        "0 pairs without a prior: the middle of the taste words, which is nobody's taste and never offered; a control",
+        "0 pairs without a prior is the unsteered picture itself: half by definition",
     ]
     return Report(name="taste", seed=seed, full=full, rows=rows, bars=bars, notes=notes, ratios=_ratios(rates))
 

@@ -52,7 +52,11 @@ def rate(home, capsys, monkeypatch):
             if word is None:
                 raise EOFError
             if word == "^C":
-                signal.raise_signal(signal.SIGINT)
+                before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
+                try:
+                    signal.raise_signal(signal.SIGINT)
+                finally:
+                    signal.signal(signal.SIGINT, before)
             return word
 
         monkeypatch.setattr("builtins.input", answer)

@@ -107,9 +107,8 @@ def test_the_taste_decides_a_picture_as_strongly_as_is_asked(tiny_backbone, vaul
     with pytest.raises(ConfigError, match="shoal rate"):
         told_of(wanted | {"strength": 1.0})
     shape = Shape(origin=torch.zeros(32), axes=torch.eye(32)[:2], rest=torch.zeros(32))
-    belief = Belief(
-        shape=shape, place=torch.zeros(2), precision=torch.eye(2), anchor=torch.zeros(32), token=9 * torch.ones(32)
-    )
+    token, anchor = torch.linspace(-9, 9, 32), torch.zeros(32)
+    belief = Belief(shape=shape, place=torch.zeros(2), precision=torch.eye(2), anchor=anchor, token=token)
     Tastes(Path(vault["home"])).keep(fingerprint(tiny_backbone), belief, "[]")
 
     def picture(strength):
