@@ -38,7 +38,7 @@ from common.invitation import Invitation, fingerprint, write_code
 from server.config import read_config
 from server.registry import Registry
 from server.roster import Roster
-from server.service.parts import ORDER
+from server.service.parts import ORDER, listens
 from server.service.proxy import FLEET, find_proxy
 from server.service.supervisor import RUNS_LOG
 from server.state import inner
@@ -53,7 +53,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def harbour(tmp_path_factory):
-    with Harbour(tmp_path_factory.mktemp("harbour")) as harbour:
+    with Harbour(tmp_path_factory.mktemp("harbour"), from_one_address=1000) as harbour:  # all tests' devices are at one
         yield harbour
 
 
@@ -396,7 +396,8 @@ def server_apps(harbour):
 
 def all_back(harbour):
     parts = harbour.command("status")["parts"]
-    return all(part["pid"] and part["restarts"] >= 1 for part in parts)
+    back = all(part["pid"] and part["restarts"] >= 1 for part in parts)
+    return back and listens(read_config(harbour.state).inside.superlink)  # a part runs before it answers
 
 
 def left_over(harbour):
