@@ -69,7 +69,7 @@ wave-size = ""
 epsilon = 1.0
 delta = 1e-6
 # Longest displacement, in units of the embedding; a longer one is scaled down to it.
-clip = 4.0
+clip = 1.0
 # Most directions of a cohort, and most cohorts of a prior.
 max-directions = 16
 cohorts = 2

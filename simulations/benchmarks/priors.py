@@ -22,7 +22,7 @@ from server.settings import MOST_PEOPLE
 from server.update import RoundSum, next_prior
 
 CLIP: Final = 4.0
-"""C as an operator's default is (`server.settings.RunSettings`)."""
+"""C as an operator's default was until it was seen to hide everybody; `FITTING` of `forwards` is as it is now."""
 DIRECTIONS: Final = 16
 """The same of the directions kept."""
 DELTA: Final = 1e-6

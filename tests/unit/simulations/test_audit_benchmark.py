@@ -17,7 +17,7 @@ def test_attacks_work_without_the_protection_and_fail_with_it(tmp_path):
     assert [bar.what for bar in report.bars if not bar.holds] == []
     attacks = {str(row["attack"]) for row in report.rows}
     assert attacks == {"matching", "membership", "unmasking", "least ε, by canaries"}
-    assert len(report.bars) >= 2 * len(report.rows) - 2  # on and off, but where nothing so low is promised
+    assert len(report.bars) >= 2 * len(report.rows) - 4  # on and off, but where nothing so low is promised
     json.loads(write(report, tmp_path).read_text())
 
 
