@@ -24,11 +24,13 @@ from flwr.proto.fleet_pb2 import (
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node as NodeNumber
 from flwr.proto.run_pb2 import GetRunRequest
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from flwr.supercore.inflatable.inflatable_protobuf_utils import (
     make_confirm_message_received_fn_protobuf,
     make_pull_object_fn_protobuf,
     make_push_object_fn_protobuf,
 )
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 from flwr.supercore.interceptors.http.runtime_version import RuntimeVersionHttpInterceptor
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes
 from flwr.supernode.fleet_http_client import FleetHttpClient
@@ -88,7 +90,11 @@ class Link:
         make_confirm_message_received_fn_protobuf(ask, self._node, run)(item)
 
     def send(self, reply: Message, tree: Any, seconds: float) -> tuple[set[str], str]:  # noqa: ANN401 - as above
-        """Announce a reply; give which of its objects are wanted, and the session to send them in."""
+        """Announce a reply; give which of its objects are wanted, and the session to send them in.
+
+        None are wanted of a reply that is known already, as after an answer that was lost; those of the first time are
+        still waited for, in a session whose name was lost too: an empty one stands for any that waits for an object.
+        """
         request = PushMessagesRequest(
             node=self._node,
             messages_list=[message_to_proto(reply)],
@@ -96,11 +102,18 @@ class Link:
             clientapp_runtime_list=[seconds],
         )
         found = patiently(lambda: self._client.PushMessages(request))
+        if not found.objects_to_push:
+            return {part.object_id for part in iterate_object_tree(tree)}, ""
         return set(found.objects_to_push), found.session_id
 
     def push(self, run: int, session: str, item: str, content: bytes) -> None:
-        """Send an object of a reply."""
-        make_push_object_fn_protobuf(self._asking(self._client.PushObject), self._node, run, session)(item, content)
+        """Send an object of a reply.
+
+        A SuperLink takes each once, and says of a second that it was not stored: it has it, where the answer to the
+        first was lost; otherwise the reply came too late, and nobody waits for it.
+        """
+        with suppress(ObjectPushError):
+            make_push_object_fn_protobuf(self._asking(self._client.PushObject), self._node, run, session)(item, content)
 
     @property
     def _node(self) -> NodeNumber:

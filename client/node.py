@@ -24,11 +24,15 @@ from flwr.supercore.inflatable.inflatable_object import (
     get_object_tree,
     no_object_id_recompute,
 )
-from flwr.supercore.inflatable.inflatable_utils import pull_and_inflate_object_from_tree, push_objects
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    pull_and_inflate_object_from_tree,
+    push_objects,
+)
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import failure, refusal
-from client.link import linked
+from client.link import PATIENCE_SECONDS, linked
 from common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,6 +74,8 @@ class Node:
             return False
         try:
             self._reply(*received)
+        except ObjectPullError:
+            pass  # the message was withdrawn, or never came whole: nobody waits
         except httpx.HTTPStatusError as error:
             if error.response.status_code != httpx.codes.FORBIDDEN:  # otherwise the run is over: nobody waits
                 raise
@@ -81,7 +87,11 @@ class Node:
         """Fetch a message, have it answered, and send the answer."""
         link, run_id = self.link, envelope.metadata.run_id
         message = pull_and_inflate_object_from_tree(
-            tree, lambda item: link.pull(run_id, item), lambda item: link.confirm(run_id, item), return_type=Message
+            tree,
+            lambda item: link.pull(run_id, item),
+            lambda item: link.confirm(run_id, item),
+            return_type=Message,
+            max_time=PATIENCE_SECONDS,  # a server app that dies between a question and its parts never sends them
         )
         message.metadata.__dict__["_message_id"] = tree.object_id
         if self._run is None or self._run.run_id != run_id:

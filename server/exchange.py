@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from flwr.app import ConfigRecord, Message, RecordDict
 
+from server.inbox import Inbox
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -76,7 +78,8 @@ def exchange(
         clock: time.
         keep: writes answers down as they arrive, by node id.
     """
-    answers, waiting, end = Answers(), set[str](), clock.now() + seconds
+    answers, waiting, end = Answers(), dict[str, int](), clock.now() + seconds
+    inbox = Inbox(grid)
     unsent = [
         Message(RecordDict({"fields": ConfigRecord(dict(fields))}), node, action, ttl=seconds, group_id=group)
         for node, fields in questions.items()
@@ -85,12 +88,11 @@ def exchange(
         began = clock.now()
         sent, unsent = unsent[:SENT_AT_ONCE], unsent[SENT_AT_ONCE:]
         if sent:
-            ids = grid.push_messages(sent)
-            waiting.update(item for item in ids if item)  # the HTTP grid gives None for what the SuperLink refused
+            asked = zip(grid.push_messages(sent), (message.metadata.dst_node_id for message in sent), strict=False)
+            waiting.update((item, node) for item, node in asked if item)  # no id: what the SuperLink refused
         arrived = Answers(failures=answers.failures)
-        for reply in grid.pull_messages(waiting):
-            waiting.discard(reply.metadata.reply_to_message_id)
-            _sort(reply, arrived)
+        for item, reply in inbox.look(waiting).items():
+            _sort(waiting.pop(item), reply, arrived)
         if arrived.fields:
             keep(arrived.fields)
             answers.fields.update(arrived.fields)
@@ -102,7 +104,11 @@ def exchange(
     return answers
 
 
-def _sort(reply: Message, answers: Answers) -> None:
+def _sort(node: int, reply: Message | None, answers: Answers) -> None:
+    """Sort a reply; whose it is is known by what was asked: what it says of itself is a device's word."""
+    if reply is None:
+        answers.failures["no message"] += 1
+        return
     if reply.has_error():
         # A reason is text from a device: only a plain type name of it is fit for the operator's log.
         reason = str(reply.error.reason or "")
@@ -110,6 +116,6 @@ def _sort(reply: Message, answers: Answers) -> None:
         return
     record = reply.content.get("fields")
     if isinstance(record, ConfigRecord):
-        answers.fields[reply.metadata.src_node_id] = dict(record)
+        answers.fields[node] = dict(record)
     else:
         answers.failures["no fields"] += 1

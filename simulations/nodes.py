@@ -5,19 +5,25 @@ python -m simulations.nodes FOLDER...   as those that joined, at the server that
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
-from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client.app import app as client_app
 from client.membership import read_membership
-from client.node import Node, joined
+from client.node import joined
+from common.errors import ShoalError
 from simulations.faults import suffering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+AGAIN_SECONDS: Final = 2.0
+"""Until a device whose connection failed connects anew; a daemon takes longer (`client.daemon.rounds`)."""
 
 
 class Suffering(ClientApp):
@@ -33,20 +39,37 @@ class Suffering(ClientApp):
         return suffering(client_app, self._folder)(message, context)
 
 
-def _node(folder: str) -> AbstractContextManager[Node]:
-    membership = read_membership(Path(folder))
-    return joined(membership, Suffering(Path(folder)), node_config={"state-folder": folder})
+def device(folder: Path) -> Iterator[bool]:
+    """Be one device, step by step; tell at each whether there was something to do.
+
+    Raises:
+        ShoalError: at the first step: it cannot connect. Later it tells so and connects anew.
+    """
+    been = False
+    while True:
+        try:
+            with joined(read_membership(folder), Suffering(folder), node_config={"state-folder": str(folder)}) as node:
+                been = True
+                while True:
+                    yield node.turn()
+        except ShoalError as error:
+            if not been:
+                raise
+            print(f"{folder.name} connects anew: {error}", flush=True)
+        end = time.monotonic() + AGAIN_SECONDS
+        while time.monotonic() < end:
+            yield False
 
 
 def main() -> None:
     """Answer for everybody in turn, until killed."""
-    with ExitStack() as connections:
-        nodes = [connections.enter_context(_node(folder)) for folder in sys.argv[1:]]
-        print(f"{len(nodes)} nodes are up", flush=True)
-        for _ in itertools.count():
-            busy = [node.turn() for node in nodes]
-            if not any(busy):
-                time.sleep(0.2)
+    devices = [device(Path(folder)) for folder in sys.argv[1:]]
+    for one in devices:
+        next(one)
+    print(f"{len(devices)} nodes are up", flush=True)
+    while True:
+        if not sum(next(one) for one in devices):  # each has its turn
+            time.sleep(0.2)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def storm(folder: Path, *, runs: int, seed: int, parts: Sequence[str] = PARTS) -
             virtual_vault(home)
         harbour.enrol(*people)
         _prepare(people, runs)
-        running.enter_context(_devices(folder / "devices.log", people[:-1]))
+        devices = running.enter_context(_devices(folder / "devices.log", people[:-1]))
         known: set[str] = set()
         for kills in plan(runs, seed, parts):
             tally.kills.update(map(str, kills))
@@ -113,6 +113,10 @@ def storm(folder: Path, *, runs: int, seed: int, parts: Sequence[str] = PARTS) -
                 tally.versions = len(registry.versions())
                 if registry.open_rounds():
                     tally.wrong.append(f"run {tally.runs}: a round is still open after {', '.join(map(str, kills))}")
+            if devices.poll() is not None:
+                said = (folder / "devices.log").read_text(errors="replace")[-2000:]
+                tally.wrong.append(f"run {tally.runs}: the devices died of {', '.join(map(str, kills))}: {said}")
+                break
             tally.runs += 1
     return tally
 
@@ -151,18 +155,24 @@ def _watch(harbour: Harbour, kills: Sequence[Kill], device: int, url: str) -> No
     """Kill one part after the other, each when a round has come as far."""
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     for kill in kills:
-        while not _is_at(kill.state, harbour, engine):
+        found = None
+        while not (_is_at(kill.state, harbour, engine) and (found := _process(kill.part, harbour, device))):
             time.sleep(0.02)
         if kill.part == "database":
             others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
             with engine.connect() as connection:
                 connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) {others}"))
             continue
-        found = {"serverapp": _server_app(harbour), "device": device}.get(kill.part) or harbour.part(kill.part)
-        if found:
-            with suppress(ProcessLookupError):
-                os.kill(found, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(found, signal.SIGKILL)
     engine.dispose()
+
+
+def _process(part: str, harbour: Harbour, device: int) -> int | None:
+    """Find what a kill is for; None while it does not run. The database is not killed: any number will do."""
+    if part in {"device", "database"}:
+        return device
+    return _server_app(harbour) if part == "serverapp" else harbour.part(part)
 
 
 def _is_at(state: str, harbour: Harbour, engine: sa.Engine) -> bool:

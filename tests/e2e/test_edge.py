@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +28,7 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.routers.runtime.router import router as runtime_router
 from flwr.superlink.routers.control.router import router as control_router
 from flwr.superlink.routers.fleet.router import router as fleet_router
+from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.app import app
 from client.doorstep import fetch_terms, trusting
@@ -43,6 +46,7 @@ from server.service.proxy import FLEET, find_proxy
 from server.service.supervisor import RUNS_LOG
 from server.state import inner
 from simulations.harbour import Harbour, surroundings
+from simulations.nodes import device
 from simulations.village import BACKBONE, public_basis, teach
 
 pytestmark = [
@@ -292,6 +296,48 @@ def test_joined_devices_hold_a_round_and_go_on_after_each_part_was_killed(tmp_pa
         assert [found.people for found in sums(harbour)] == [COUNT, COUNT]
     assert "Traceback" not in (tmp_path / "nodes.log").read_text()
     assert left_over(harbour) == []
+
+
+def test_answers_that_are_lost_cost_nobody_a_round(tmp_path, monkeypatch):
+    """Every third answer of the server's, whatever it was to, but for looks: Flower gives a message only once."""
+    lost = losing_answers(monkeypatch)
+    people = [tmp_path / "people" / str(number) for number in range(COUNT)]
+    rng = np.random.default_rng(3)
+    with Harbour(
+        tmp_path, minimum_people=COUNT, rounds__poll_seconds=0.5, patience_seconds=60.0, wave_size=str(COUNT)
+    ) as harbour:
+        harbour.enrol(*people)
+        for folder in people:
+            teach(folder, rng)
+        with ThreadPoolExecutor(1) as beside:
+            round_held = beside.submit(harbour.command, "run-round")
+            devices = [device(folder) for folder in people]
+            while not round_held.done():
+                if not sum(next(one) for one in devices):  # each has its turn
+                    time.sleep(0.1)
+        assert round_held.result()["outcome"] == "completed", harbour.said
+        assert [found.people for found in sums(harbour)] == [COUNT]
+    assert set(lost) == {"PushMessages", "PushObject", "PullObject", "ConfirmMessageReceived", "GetRun"}
+
+
+def losing_answers(monkeypatch):
+    """Let a connection break after the server did what was asked; count how often, by what was asked."""
+    lost, asked = Counter(), Counter()
+
+    def losing(name, plain):
+        def ask(self, request):
+            answer = plain(self, request)
+            asked[name] += 1
+            if asked[name] % 3 == 0:
+                lost[name] += 1
+                raise httpx.ReadError("the connection was closed")
+            return answer
+
+        return ask
+
+    for name in ("PushMessages", "PushObject", "PullObject", "ConfirmMessageReceived", "GetRun"):
+        monkeypatch.setattr(FleetHttpClient, name, losing(name, getattr(FleetHttpClient, name)))
+    return lost
 
 
 def test_a_scheduled_run_whose_server_app_is_killed_is_begun_anew(tmp_path):

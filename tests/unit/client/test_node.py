@@ -10,6 +10,7 @@ import httpx
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import UNFORESEEN
@@ -115,6 +116,19 @@ def test_it_rests_only_when_there_is_nothing_to_do(app, monkeypatch):
     attend(node, until=lambda: len(naps) == 2, sleep=naps.append, seconds=0.5)
     assert naps == [0.5, 0.5]
     assert len(link.sent) == 1
+
+
+def test_a_message_that_is_withdrawn_meanwhile_is_answered_by_nothing(app, seen, monkeypatch):
+    link = Link()
+    node = link.node(app, monkeypatch)
+
+    def gone(*_, **__):
+        raise ObjectPullError("id", "the object could not be found.")
+
+    monkeypatch.setattr("client.node.pull_and_inflate_object_from_tree", gone)
+    assert node.turn()
+    assert (seen, link.sent) == ([], [])
+    assert not node.turn()
 
 
 def test_how_long_an_answer_took_is_not_told(app, monkeypatch):

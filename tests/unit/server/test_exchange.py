@@ -72,3 +72,15 @@ def test_a_link_that_is_slow_is_asked_less_often(time, looking, rest):
     hold(Link({1: lambda _: None}, time, looking=looking), time, people=1)
     assert time.naps[0] == pytest.approx(rest)
     assert time.seconds == pytest.approx(60.0, abs=looking + LOOK_SECONDS)
+
+
+def test_a_device_that_speaks_in_anothers_name_has_spoken_in_its_own(time):
+    """A reply is a device's own bytes, the name in it too."""
+
+    def posing(message):
+        reply = answering(message)
+        reply.metadata.__dict__["_src_node_id"] = 1
+        return reply
+
+    answers = hold(Link({1: lambda _: None, 2: posing}, time), time, people=2)
+    assert set(answers.fields) == {2}
