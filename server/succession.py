@@ -39,8 +39,8 @@ def rotated(folder: Path) -> Link:
     if len(links) >= MOST:
         raise ConfigError(f"{MOST} keys followed one another already: begin a new federation")
     fresh = signing_key(folder, NEXT_FILE)
-    ends = (key.public_key().public_bytes_raw() for key in (now, fresh))
-    link = next((one for one in links if (one.previous, one.following) == tuple(ends)), None)
+    ends = tuple(key.public_key().public_bytes_raw() for key in (now, fresh))
+    link = next((one for one in links if (one.previous, one.following) == ends), None)
     if link is None:
         link = succeed(now, fresh)
         _keep(folder, [*links, link])

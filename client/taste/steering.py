@@ -84,6 +84,7 @@ class Steering:
     def _foretold(self, pipeline: Any, latents: Tensor, timestep: float) -> Tensor:  # noqa: ANN401 - as above
         """Return the x̂₀ that the prompt's own prediction stands for (Salimans & Ho, arXiv:2202.00512, Appendix D)."""
         scheduler, count = pipeline.scheduler, len(latents)
+        latents = scheduler.scale_model_input(latents, timestep)  # of some, latents are x_t/α: the network is given x_t
         signal = float(scheduler.alphas_cumprod[int(timestep)])
         alpha, sigma = signal**0.5, (1 - signal) ** 0.5
         time = torch.full((count,), int(timestep), device=latents.device)

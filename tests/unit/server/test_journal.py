@@ -103,9 +103,9 @@ def test_a_crash_in_the_middle_of_an_exchange_asks_on_those_alone_who_have_not_a
     plain = grid.push_messages
 
     def push(messages):
-        messages = list(messages)
-        here = messages[0].metadata.message_type == "train.masked"
-        return plain([message for message in messages if not (here and message.metadata.dst_node_id in late)])
+        """Refuse some, as a SuperLink does: by no id in their place."""
+        refused = [one.metadata.message_type == "train.masked" and one.metadata.dst_node_id in late for one in messages]
+        return [None if no else plain([message])[0] for message, no in zip(messages, refused, strict=True)]
 
     with Registry(settings.registry_url) as registry, monkeypatch.context() as patched:
         crash(patched, "keep", "train.masked", "after")

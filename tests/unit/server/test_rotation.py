@@ -82,6 +82,17 @@ def test_a_rotation_that_was_interrupted_is_gone_on_with(state, monkeypatch, ste
     assert len(succession(state)) == 1
 
 
+def test_a_second_rotation_that_was_interrupted_leaves_no_link_twice(state, monkeypatch):
+    rotated(state)
+    with monkeypatch.context() as patch:
+        patch.setattr("server.succession._settle", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            rotated(state)
+    rotated(state)
+    assert len(succession(state)) == 2
+    assert follows(public(signing_key(state)), fingerprint(public(KEY)), succession(state))
+
+
 def test_it_is_not_done_while_the_server_runs_or_unasked(state):
     assert run("rotate", state).exit_code == 1
     with (state / "serve.lock").open("a") as lock:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import DDIMScheduler, EulerAncestralDiscreteScheduler
 
 from client.backbone.schedulers import use_scheduler
 from client.generate import Request, drawn_latents, load_pipeline
@@ -20,7 +21,11 @@ class Wall:
 
     def __init__(self):
         config = SimpleNamespace(prediction_type="v_prediction")
-        self.scheduler = SimpleNamespace(alphas_cumprod=torch.linspace(0.99, 0.01, 1000), config=config)
+        self.scheduler = SimpleNamespace(
+            alphas_cumprod=torch.linspace(0.99, 0.01, 1000),
+            config=config,
+            scale_model_input=lambda latents, _: latents,
+        )
 
     def unet(self, noisy, times, said, **_):
         signal = self.scheduler.alphas_cumprod[times].view(-1, 1, 1, 1)
@@ -70,6 +75,22 @@ def test_particles_that_suit_better_are_gone_on_with():
     turned = found.turned(wall, list(range(900, 100, -100)), 1, latents)
     assert (turned["latents"] == -2).all()
     assert found.turned(wall, list(range(900, 100, -100)), 2, latents) == {}
+
+
+@pytest.mark.parametrize("kind", [DDIMScheduler, EulerAncestralDiscreteScheduler])
+def test_a_picture_is_foretold_whatever_a_scheduler_means_by_latents(kind):
+    """Of the second they are x_t/α, which the network is not given."""
+    wall, scheduler = Wall(), kind(prediction_type="v_prediction", timestep_spacing="leading")
+    scheduler.set_timesteps(8)
+    wall.scheduler, wall.clean = scheduler, torch.rand(1, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    timestep = scheduler.timesteps[3]
+    signal = scheduler.alphas_cumprod[int(timestep)]
+    noisy = signal.sqrt() * wall.clean + (1 - signal).sqrt() * torch.ones(1, 1, 2, 2)
+    latents = noisy if kind is DDIMScheduler else noisy / signal.sqrt()
+    network, seen = wall.unet, []
+    wall.unet = lambda given, *rest, **named: seen.append(given) or network(given, *rest, **named)
+    assert torch.allclose(steering()._foretold(wall, latents, float(timestep)), wall.clean, atol=1e-3)
+    assert torch.allclose(seen[0], noisy, atol=1e-3)
 
 
 def test_the_best_particle_is_given_in_the_end(pipeline, real):
