@@ -64,6 +64,16 @@ class Choice:
         if same != self.second or self.first == self.second:
             raise VaultError("a choice is between two pictures that differ in seed or taste alone: draw a pair anew")
 
+    @property
+    def better(self) -> Recipe:
+        """The picture that was picked; of two of which neither was, the first."""
+        return self.second if self.picked == "second" else self.first
+
+    @property
+    def worse(self) -> Recipe:
+        """The other one."""
+        return self.first if self.picked == "second" else self.second
+
 
 class Choices:
     """The choices on one device; safe to use from several processes at once."""
@@ -74,9 +84,7 @@ class Choices:
         Raises:
             VaultError: the folder cannot be written, or the file is no vault of this version.
         """
-        self._database = Database(folder)
-        with self._database.transaction() as rows:
-            rows.execute(_TABLE)
+        self._database = Database(folder, _TABLE)
 
     def record(self, choice: Choice) -> Choice:
         """Keep a choice, and return it with its number."""

@@ -61,9 +61,7 @@ class Course:
         Raises:
             VaultError: the folder cannot be written, or the file is no vault of this version.
         """
-        self._database = Database(folder)
-        with self._database.transaction() as rows:
-            rows.execute(_TABLE)
+        self._database = Database(folder, _TABLE)
 
     def note(self, name: str, learning: str, forwards: int, token: NDArray[np.float32]) -> None:
         """Keep a moment; the first of another learning takes the place of all that an earlier one left."""

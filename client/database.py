@@ -70,8 +70,12 @@ _SCHEMA: Final = (
 class Database:
     """A person's tables; safe to use from several processes at once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, table: str = "") -> None:
         """Open the database in `folder`, making both where they are missing.
+
+        Args:
+            folder: the person's state folder.
+            table: a statement that makes a table which is not in every vault, if it is not in this one.
 
         Raises:
             VaultError: the folder cannot be written, or the file is no vault of this version.
@@ -89,6 +93,9 @@ class Database:
         if found != _VERSION:
             with self.transaction() as rows:
                 _prepare(rows)
+        if table:
+            with self.transaction() as rows:
+                rows.execute(table)
 
     @contextmanager
     def transaction(self, mode: Literal["DEFERRED", "IMMEDIATE"] = "IMMEDIATE") -> Iterator[sqlite3.Connection]:

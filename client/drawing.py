@@ -17,7 +17,7 @@ from client.backbone.schedulers import use_scheduler
 from client.generate import Request, add_concepts, description, generate, load_pipeline, write_picture
 from client.lesson import Listener
 from client.placeholder import mentioned
-from client.taste.lesson import taste_token
+from client.taste.known import taste_token
 from client.taste.steering import Steering, check_steerable
 from client.taste.words import tasteful
 from client.terminal import drawing_bar, pausing

@@ -23,11 +23,12 @@ from client.learn.settings import LEAST, Learned, Progress, Settings
 from client.learn.staged import learn_in_stages
 from client.photos import Photo, captions_of, load_photos, region_of, stack
 from client.placeholder import placeholder
-from client.priors import admit_backbone, current_prior
+from client.priors import admit_backbone, trusted_prior
+from client.taste.standing import NAME as TASTE
 from client.terminal import learning_bar, pausing
 from client.unfinished import Checkpoint, checkpoint_of, delete_unfinished, learning_alone
 from client.vault import Concept, Vault
-from common.errors import ConfigError, PriorError
+from common.errors import ConfigError
 from common.prior import Prior
 
 MODELS = "models"
@@ -118,7 +119,7 @@ def check_name(name: str) -> None:
         ConfigError: choose another.
     """
     placeholder(name)
-    if name == "taste":
+    if name == TASTE:
         raise ConfigError("what you like is called taste (shoal rate): choose another --name")
 
 
@@ -170,7 +171,7 @@ def study(lesson: Lesson, model: str | None, home: Path, listener: Listener) -> 
         latents = _seen(engine.encode(pixels), lesson, photos)
         admit_backbone(home, engine.fingerprint, engine.width)
         alone = lesson.published or lesson.vectors > 1
-        prior = None if alone else _prior(home, engine.fingerprint, lesson.kind, listener)
+        prior = None if alone else trusted_prior(home, engine.fingerprint, lesson.kind, listener.says)
         what = f"{lesson.kind}/{lesson.class_word}/{lesson.engine}/{lesson.device}/{latents.told()}/{lesson.vectors}"
         what += f"/{lesson.stages}/{lesson.preserve_class}"
 
@@ -242,15 +243,6 @@ def _seen(latents: Latents, lesson: Lesson, photos: Sequence[Photo]) -> Latents:
     if lesson.region is not None:
         latents = latents.masked(torch.from_numpy(region_of(photos, lesson.region, photos[0].pixels.shape[0])))
     return latents
-
-
-def _prior(home: Path, backbone: str, kind: str, listener: Listener) -> Prior | None:
-    """Return the federation's prior; one that cannot be trusted is left out, the learning goes on without."""
-    try:
-        return current_prior(home, backbone, kind)
-    except PriorError as error:
-        listener.says(f"learning without the federation's prior: {error}")
-        return None
 
 
 def _concept(lesson: Lesson, backbone: str, learned: Learned) -> Concept:

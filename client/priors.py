@@ -11,6 +11,7 @@ from common.errors import PriorError
 from common.prior import SignedPrior, decode_prior, open_prior
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from common.messages import PriorNotice
@@ -73,6 +74,15 @@ def current_prior(folder: Path, backbone: str, kind: str) -> Prior | None:
     if signed is None or width is None:
         return None
     return open_prior(signed, public_key=operator_key(folder), backbone=backbone, width=width)
+
+
+def trusted_prior(folder: Path, backbone: str, kind: str, says: Callable[[str], None]) -> Prior | None:
+    """Give the prior kept, as `current_prior`; one that cannot be trusted is left out, and ``says`` is told why."""
+    try:
+        return current_prior(folder, backbone, kind)
+    except PriorError as error:
+        says(f"learning without the federation's prior: {error}")
+        return None
 
 
 def held_version(folder: Path, backbone: str, kind: str) -> int:

@@ -53,7 +53,7 @@ def directions(prior: Prior) -> int:
 
 def _angle(first: Prior, second: Prior) -> float:
     """Compare the spans of the largest cohorts' directions, as many as both have (Björck and Golub 1973)."""
-    bases = [max(prior.cohorts, key=lambda cohort: cohort.weight).basis for prior in (first, second)]
+    bases = [prior.largest.basis for prior in (first, second)]
     kept = min(basis.shape[1] for basis in bases)
     if kept == 0:
         return 0.0

@@ -114,9 +114,7 @@ def learned(engine: Engine, images: Path, kept: Path, forwards: int, console: Co
             continue
         rows.append(row)
     if len(rows) < FEWEST:
-        raise ConfigError(
-            f"{images} gave {len(rows)} concepts, {FEWEST} are needed: add subfolders with pictures"
-        )
+        raise ConfigError(f"{images} gave {len(rows)} concepts, {FEWEST} are needed: add subfolders with pictures")
     return np.stack(rows)
 
 

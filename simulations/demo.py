@@ -167,7 +167,7 @@ class Demo:
         prior = current_prior(self.job.people / "0", self.fingerprint, kind)
         if prior is None:
             return []
-        return [float(v) for v in max(prior.cohorts, key=lambda cohort: cohort.weight).spectrum]
+        return [float(v) for v in prior.largest.spectrum]
 
     def _version(self, person: Person, kind: str) -> int:
         prior = current_prior(self.job.people / str(person.number), self.fingerprint, kind)

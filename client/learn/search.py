@@ -216,7 +216,7 @@ def run(
     checkpoint: Store | None,
     progress: Callable[[Progress], None],
     stop: Callable[[], bool],
-    watch: Callable[[int, Tensor], None],
+    watch: Callable[[int, Tensor], None] = lambda _forwards, _token: None,
 ) -> Learned:
     """Step a search that has begun until the plateau, the budget's end or a pause; or until losses are no numbers.
 

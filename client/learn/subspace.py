@@ -98,7 +98,7 @@ def vocabulary_covariance(table: Tensor) -> Tensor:
     for rows in table.split(ROWS_AT_ONCE):
         centred = rows.double() - mean
         moment += centred.T @ centred
-    return moment / (len(table) - 1)
+    return moment / max(1, len(table) - 1)
 
 
 def principal_directions(covariance: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from client.generate import ONE_STAGE, Request, drawn_latents
 from client.learn.settings import Settings
 from client.spoken import Stages
 from client.taste.belief import Belief
-from client.taste.choosing import LOOKS, Pair, rewards, same_draws
+from client.taste.choosing import LOOKS, rewards, same_draws
 from client.taste.margins import BETA
 from client.taste.words import middle_of, tasteful
 
@@ -102,15 +102,6 @@ def redrawn(
         tasteful=followed,
     )
     return next(drawn_latents(pipeline, request, progress, stages=stages))
-
-
-def pair_of(pipeline: Any, said: Sayings, chosen: Recipe, other: Recipe, caption: str, stages: Stages) -> Pair:  # noqa: ANN401 - as above
-    """Draw both pictures of a choice again."""
-    return Pair(
-        chosen=redrawn(pipeline, said, chosen, stages)[0],
-        other=redrawn(pipeline, said, other, stages)[0],
-        caption=said.tasteful(caption),
-    )
 
 
 def information(mean: Tensor, spread: Tensor) -> Tensor:

@@ -51,9 +51,7 @@ class Tastes:
         Raises:
             VaultError: the folder cannot be written, or the file is no vault of this version.
         """
-        self._database = Database(folder)
-        with self._database.transaction() as rows:
-            rows.execute(TABLE)
+        self._database = Database(folder, TABLE)
 
     def keep(self, backbone: str, belief: Belief, choices: str) -> None:
         """Keep what is believed after certain choices, in place of what was."""

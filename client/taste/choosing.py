@@ -70,14 +70,17 @@ class Choosing:
     def draws(self, count: int, generator: torch.Generator, *, whole: bool = False) -> Draws:
         """Return draws of all pairs: about ``count`` of each picture in all, and two at least."""
         del whole  # what a taste changes shows at all timesteps
-        each = max(LOOKS, count // len(self.pairs) // 2 * 2)
-        batches = tuple(self._batch(pair, each, generator) for pair in self.pairs)
+        batches = tuple(self._batch(pair, self._each(count), generator) for pair in self.pairs)
         before = torch.stack([self._halves(self.anchor[None], batch)[0] for batch in batches])
         return Draws(batches=batches, before=before)
 
     def costs(self, count: int) -> int:
         """Return the length of so many draws."""
-        return 2 * max(LOOKS, count // len(self.pairs) // 2 * 2) * len(self.pairs)
+        return 2 * self._each(count) * len(self.pairs)
+
+    def _each(self, count: int) -> int:
+        """Return how many draws each picture has of ``count``: an even number."""
+        return max(LOOKS, count // len(self.pairs) // 2 * 2)
 
     def losses(self, candidates: Tensor, draws: Draws) -> Tensor:
         """Return each candidate's preference loss, shape (candidates,)."""
@@ -176,6 +179,5 @@ def middle(engine: Engine, words: Sequence[str]) -> Tensor:
 
 def public_spread(engine: Engine, words: Sequence[str]) -> Tensor:
     """Return how taste words differ, shape (d, d), with a share of the vocabulary's spread: nothing is out of reach."""
-    rows = torch.stack([engine.anchor(word) for word in words]).double()
-    centred = rows - rows.mean(dim=0)
-    return centred.T @ centred / max(1, len(rows) - 1) + REACH * vocabulary_covariance(engine.vocabulary())
+    rows = torch.stack([engine.anchor(word) for word in words])
+    return vocabulary_covariance(rows) + REACH * vocabulary_covariance(engine.vocabulary())

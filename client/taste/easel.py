@@ -13,7 +13,8 @@ from client.generate import add_concepts, decoded, load_pipeline
 from client.lesson import MODELS, Listener
 from client.spoken import Stages
 from client.taste.asking import POOL, Offer, offer, redrawn
-from client.taste.lesson import belief_of, said_plainly, tokens_of
+from client.taste.concepts import said_plainly, tokens_of
+from client.taste.known import belief_of
 from common.errors import BackboneError
 
 if TYPE_CHECKING:

@@ -40,8 +40,8 @@ def first_belief(engine: Engine, words: Sequence[str], prior: Prior | None) -> B
     anchor, spread = middle(engine, words), public_spread(engine, words)
     token = anchor
     if prior is not None:
-        cohort = max(prior.cohorts, key=lambda each: each.weight)
-        token, spread = anchor + cohort_mean(prior, cohort), cohort_covariance(prior, cohort, spread)
+        token = anchor + cohort_mean(prior, prior.largest)
+        spread = cohort_covariance(prior, prior.largest, spread)
     shape = shaped(spread, token, engine.lexicon)
     return Belief(
         shape=shape, place=torch.zeros(shape.size), precision=torch.eye(shape.size), anchor=anchor, token=token
@@ -88,7 +88,7 @@ def learn_taste(
         search.restore(checkpoint)
     else:
         search.begin(prior)
-    learned = run(search, checkpoint, progress, stop, lambda _forwards, _token: None)
+    learned = run(search, checkpoint, progress, stop)
     if learned.reason == "broken":
         raise LossError("a preference loss became no number: what was known of the taste is kept; try another --engine")
     descent = search.descent

@@ -35,9 +35,7 @@ class OpenPairs:
         Raises:
             VaultError: the folder cannot be written, or the file is no vault of this version.
         """
-        self._database = Database(folder)
-        with self._database.transaction() as rows:
-            rows.execute(_TABLE)
+        self._database = Database(folder, _TABLE)
 
     def keep(self, recipes: tuple[Recipe, Recipe]) -> int:
         """Keep a pair until it is judged; return its number."""

@@ -17,8 +17,9 @@ from client.choices import Choice, Choices, Picked, Recipe
 from client.lesson import REASONS, Listener
 from client.placeholder import mentioned
 from client.taste.asking import POOL
+from client.taste.concepts import as_tokens
 from client.taste.easel import Easel
-from client.taste.lesson import as_tokens, study_taste
+from client.taste.lesson import study_taste
 from client.taste.looking import OpenPair, OpenPairs
 from client.taste.standing import is_stale, standing, take_back
 from client.taste.starting import prompts_for

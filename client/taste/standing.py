@@ -74,10 +74,15 @@ def decided(home: Path, backbone: str) -> list[Choice]:
     return [one for one in Choices(home).all() if one.picked != "neither" and one.first.backbone == backbone]
 
 
+def stale(home: Path, backbone: str) -> list[Choice]:
+    """Return all decided choices where some were made, or taken back, since the taste was learned; else none."""
+    found = decided(home, backbone)
+    return [] if made_of(home, backbone) == named(found) else found
+
+
 def is_stale(home: Path, backbone: str) -> bool:
     """Tell whether choices were made, or taken back, since the taste was learned."""
-    found = decided(home, backbone)
-    return bool(found) and made_of(home, backbone) != named(found)
+    return bool(stale(home, backbone))
 
 
 def unlearned(home: Path) -> tuple[int, str]:
@@ -132,8 +137,7 @@ def forget_what_rests_on_nothing(home: Path) -> None:
 
 def forget_beliefs(home: Path) -> bool:
     """Forget what is known on every backbone; return whether there was anything."""
-    with Database(home).transaction() as rows:
-        rows.execute(TABLE)
+    with Database(home, TABLE).transaction() as rows:
         return bool(rows.execute("DELETE FROM tastes").rowcount)
 
 

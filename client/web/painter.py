@@ -15,26 +15,16 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from client.sealing import inherit
+from client.taught import Taught
 from common.errors import ShoalError
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Token:
-    """A token by the name that it has in a prompt: a `client.generate.Token`."""
-
-    name: str
-    backbone: str
-    token: NDArray[np.float32]
-    stages: int
 
 
 def main() -> None:
@@ -113,8 +103,8 @@ def _pair(wanted: dict[str, Any], tell: Callable[..., None]) -> None:
 
     from client.lesson import Listener  # noqa: PLC0415
     from client.taste.asking import POOL  # noqa: PLC0415
+    from client.taste.concepts import as_tokens  # noqa: PLC0415
     from client.taste.easel import Easel  # noqa: PLC0415
-    from client.taste.lesson import as_tokens  # noqa: PLC0415
 
     easel = Easel(
         Path(wanted["home"]), wanted["model"], Listener(says=lambda _: None, progress=lambda _: None, stop=bool)
@@ -144,7 +134,7 @@ def _taste(wanted: dict[str, Any], pipeline: Any, folder: Path) -> Callable[[str
         return lambda _: None
     from client.backbone.prompts import sayings  # noqa: PLC0415 - as above
     from client.lesson import Listener  # noqa: PLC0415
-    from client.taste.lesson import taste_token  # noqa: PLC0415
+    from client.taste.known import taste_token  # noqa: PLC0415
     from client.taste.words import tasteful  # noqa: PLC0415
 
     listener = Listener(says=lambda _: None, progress=lambda _: None, stop=bool)
@@ -152,8 +142,8 @@ def _taste(wanted: dict[str, Any], pipeline: Any, folder: Path) -> Callable[[str
     return lambda prompt: tasteful(pipeline, sayings(folder), prompt, *known)
 
 
-def _token(one: dict[str, Any], own: str) -> Token:
-    return Token(one["name"], one["backbone"] or own, np.array(one["vectors"], np.float32), one["stages"])
+def _token(one: dict[str, Any], own: str) -> Taught:
+    return Taught(one["name"], one["backbone"] or own, np.array(one["vectors"], np.float32), one["stages"])
 
 
 def _png(picture: Image.Image) -> str:

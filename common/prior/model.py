@@ -76,6 +76,11 @@ class Prior:
     created: str
     """ISO 8601 with an offset, such as 2025-01-31T12:00:00+00:00."""
 
+    @property
+    def largest(self) -> Cohort:
+        """The cohort of most people."""
+        return max(self.cohorts, key=lambda cohort: cohort.weight)
+
 
 def check_prior(prior: Prior, *, backbone: str, width: int) -> None:
     """Refuse a prior that a search could not safely use.

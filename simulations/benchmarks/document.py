@@ -1,6 +1,6 @@
-"""Write what `forwards` and `quality` measured into docs/learning.md, and keep their files beside it.
+"""Write what benchmarks measured into docs/, and keep their files in docs/measured/: nobody types a number twice.
 
-make bench NAME=forwards FULL=1; make bench NAME=quality FULL=1
+make bench NAME=forwards FULL=1; make bench NAME=quality FULL=1; make bench NAME=taste FULL=1
 python -m simulations.benchmarks.document
 """
 
@@ -13,10 +13,10 @@ from typing import Any, Final
 from simulations.benchmarks.framework import Value, cell
 from simulations.benchmarks.tables import BENCH, bars, insert, read, source, table
 
-DOCUMENT: Final = Path("docs/learning.md")
+DOCUMENTS: Final = {Path("docs/learning.md"): ("forwards", "quality"), Path("docs/taste.md"): ("taste",)}
+"""Which benchmarks each of the documents has the tables of."""
 KEPT: Final = Path("docs/measured")
-"""The files that the document's tables were made from."""
-NAMES: Final = ("forwards", "quality")
+"""The files that the documents' tables were made from."""
 KINDS: Final = ("object", "style")
 
 
@@ -24,6 +24,9 @@ def measured(reports: dict[str, dict[str, Any]]) -> str:
     """Give the tables, one for each benchmark and kind, from those of the benchmarks' files that there are."""
     parts = []
     for name, report in reports.items():
+        if name == "taste":
+            parts += [source(report, name), table(report["rows"]), bars(report)]
+            continue
         short = _forwards if name == "forwards" else _quality
         parts.append(source(report, report["name"]))
         for kind in KINDS:
@@ -78,13 +81,15 @@ def _promises(report: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Renew the tables."""
-    found = {name: read(name) for name in NAMES if (BENCH / f"{name}.json").exists()}
+    """Renew the tables: of what was measured anew, and as kept of the rest."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    for name, report in found.items():
-        (KEPT / f"{name}.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    DOCUMENT.write_text(insert(DOCUMENT.read_text(encoding="utf-8"), measured(found)), encoding="utf-8")
-    print(f"written to {DOCUMENT}")
+    for document, names in DOCUMENTS.items():
+        found = {name: read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT) for name in names}
+        for name, report in found.items():
+            told = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+            (KEPT / f"{name}.json").write_text(told, encoding="utf-8")
+        document.write_text(insert(document.read_text(encoding="utf-8"), measured(found)), encoding="utf-8")
+        print(f"written to {document}")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from torch import nn
 from client.backbone.engine import fingerprint
 from client.generate import add_concepts
 from client.quiet import quiet
+from client.taught import Taught
 from simulations.benchmarks.features import features, load_classifier
 from simulations.benchmarks.forwards import FULL, KINDS, SMALL, Kind, Size, largest, learned_by_crowd, priors, trial_of
 from simulations.benchmarks.framework import Bar, Report, Value
@@ -67,16 +68,6 @@ class Asked:
     """What else the prompt names: a style for an object, a thing for a style."""
     real: str
     """The archive's picture of just that."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
-    """A token under the name that prompts call it by."""
-
-    name: str
-    backbone: str
-    token: NDArray[np.float32]
-    stages: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -179,7 +170,7 @@ def draw_all(
         pipeline,
         MODEL,
         [
-            Learned(name=name, backbone=own, token=token)
+            Taught(name=name, backbone=own, token=token)
             for name, token in zip(names, tokens, strict=True)
             if token is not None
         ],

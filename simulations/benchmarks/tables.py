@@ -1,13 +1,8 @@
-"""Benchmarks' files as tables of a document, between two marks: nobody types a number twice.
-
-make bench NAME=taste FULL=1
-python -m simulations.benchmarks.tables taste docs/taste.md
-"""
+"""Benchmarks' files as tables of a document, between two marks."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,15 +67,3 @@ def bars(report: dict[str, Any]) -> str:
 def _number(value: Value) -> str:
     """Write a value as a terminal shows it, but large ones without an exponent."""
     return f"{value:,.0f}" if isinstance(value, float) and abs(value) >= 100 else cell(value)
-
-
-def main() -> None:
-    """Write one benchmark's table, as it is, into a document."""
-    name, document = sys.argv[1], Path(sys.argv[2])
-    report = read(name)
-    told = "\n\n".join((source(report, name), table(report["rows"]), bars(report)))
-    document.write_text(insert(document.read_text(encoding="utf-8"), told), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

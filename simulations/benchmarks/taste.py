@@ -8,13 +8,10 @@ without the taste.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
-from html import escape
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +39,9 @@ from simulations.basis import public_basis
 from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.intervals import share_interval
 from simulations.benchmarks.priors import prior_of
+from simulations.benchmarks.taste_page import write_page
 from simulations.demo import MODEL
+from simulations.report import png_address
 from simulations.tastes import ATTRIBUTES, CHOOSING, HELD_OUT, Judge, Person, tastes
 
 OUT: Final = Path("build/bench")
@@ -114,8 +113,8 @@ class Trial:
 
     wins: dict[tuple[str, str, int], float] = field(default_factory=dict)
     """Share of pictures that suit better than the unsteered, by way, by mode (token, steering, both) and pairs."""
-    pictures: dict[str, list[bytes]] = field(default_factory=dict)
-    """PNG files for the report, by what they show."""
+    pictures: dict[str, list[str]] = field(default_factory=dict)
+    """``data:`` addresses for the page, by what they show."""
     weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
@@ -188,7 +187,7 @@ def run(*, full: bool, seed: int) -> Report:
         )
         jobs = (newcomers, [prior] * len(newcomers), [bank] * len(newcomers), [size] * len(newcomers))
         trials = list(_told(pool.map(trial, *jobs), "new people"))
-    write_page(OUT / "taste.html", trials)
+    write_page(OUT / "taste.html", [(one.weights, one.pictures) for one in trials])
     return report(trials, size, seed, full=full, prior=prior)
 
 
@@ -302,7 +301,7 @@ class Newcomer:
         first, second = place.judge.measure(pictures)
         order = [0, 1] if self.person.prefers(first, second, chance) else [1, 0]
         if way == WAYS[0] and turn < STEERED_AT:
-            self.found.pictures.setdefault("chosen, then not", []).extend(_png(pictures[row]) for row in order)
+            self.found.pictures.setdefault("chosen, then not", []).extend(_address(pictures[row]) for row in order)
         chosen, other = offered.latents[order]
         return Pair(chosen=chosen, other=other, caption=place.said.tasteful(prompt))
 
@@ -315,7 +314,7 @@ class Newcomer:
         """Keep pictures for the report; return their attributes."""
         place = room()
         pictures = decoded(place.pipeline, latents)
-        self.found.pictures[what] = [_png(picture) for picture in pictures]
+        self.found.pictures[what] = [_address(picture) for picture in pictures]
         return place.judge.measure(pictures)
 
 
@@ -374,33 +373,5 @@ def _ratios(rates: Mapping[tuple[str, str, int], float]) -> dict[str, float]:
     return found
 
 
-def write_page(path: Path, trials: Sequence[Trial]) -> None:
-    """Write what was chosen and what came of it as one HTML file, nothing to fetch."""
-    parts = [f"<!doctype html><meta charset=utf-8><title>Taste</title><style>{PAGE}</style><h1>Taste from choices</h1>"]
-    for number, found in enumerate(trials):
-        liked = sorted(zip(found.weights, ATTRIBUTES, strict=True), key=lambda each: -abs(each[0]))[:4]
-        told = ", ".join(f"{'more' if weight > 0 else 'less'} {name}" for weight, name in liked)
-        parts.append(f"<h2>Person {number + 1}: {escape(told)}</h2><table>")
-        for what, pictures in found.pictures.items():
-            cells = "".join(f'<img alt="" src="data:image/png;base64,{_text(png)}">' for png in pictures)
-            parts.append(f"<tr><th>{escape(what)}<td>{cells}")
-        parts.append("</table>")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts))
-
-
-PAGE: Final = (
-    "body{font:15px/1.5 system-ui;margin:2rem;color-scheme:light dark}"
-    "th{text-align:left;font-weight:400;padding-right:1rem}"
-    "img{width:64px;image-rendering:pixelated;margin:2px;background:#fff}"
-)
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _text(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+def _address(picture: Image.Image) -> str:
+    return png_address(np.asarray(picture.convert("RGB")))

@@ -21,8 +21,9 @@ from client.ledger import Contribution, read
 from client.lesson import Listener
 from client.priors import current_prior
 from client.statement import as_tables, statement
-from client.taste.lesson import MATURE, study_taste, taste_token
-from client.taste.standing import standing
+from client.taste.known import taste_token
+from client.taste.lesson import study_taste
+from client.taste.standing import MATURE, standing
 from client.vault import Concept, Vault
 from common.enrolment import answer
 from common.errors import ConfigError

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,16 +8,9 @@ from client.backbone.engine import fingerprint
 from client.backbone.schedulers import schedulers, use_scheduler
 from client.generate import Request, add_concepts, description, generate, load_pipeline, write_picture
 from client.placeholder import mentioned
+from client.taught import Taught
 from client.version import version
 from common.errors import BackboneError, ConfigError
-
-
-@dataclass
-class Taught:
-    name: str
-    backbone: str
-    token: np.ndarray
-    stages: int = 1
 
 
 def request(**changes):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
@@ -13,18 +11,11 @@ from client.backbone.engine import fingerprint
 from client.backbone.schedulers import use_scheduler
 from client.generate import Request, add_concepts, generate, load_pipeline
 from client.spoken import Spoken, Stages
+from client.taught import Taught
 from common.errors import BackboneError
 from simulations.benchmarks.shapes import write_shape
 
 WIDTHS = {"tiny": 32, "tiny-2": 64, "tiny-xl": 80}
-
-
-@dataclass
-class Taught:
-    name: str
-    backbone: str
-    token: np.ndarray
-    stages: int = 1
 
 
 @pytest.fixture(scope="module", params=list(WIDTHS))

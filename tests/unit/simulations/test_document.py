@@ -1,4 +1,4 @@
-"""docs/learning.md says what the benchmarks' files say, and nothing else."""
+"""docs/learning.md and docs/taste.md say what the benchmarks' files say, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from simulations.benchmarks.document import DOCUMENT, KEPT, NAMES, measured
+from simulations.benchmarks.document import DOCUMENTS, KEPT, measured
 from simulations.benchmarks.tables import BEGIN, END, insert, read
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture(scope="module")
-def reports():
-    return {name: read(name, ROOT / KEPT) for name in NAMES if (ROOT / KEPT / f"{name}.json").exists()}
+def reports_of(document):
+    return {name: read(name, ROOT / KEPT) for name in DOCUMENTS[document]}
 
 
-def test_the_document_has_the_tables_of_the_files_beside_it(reports):
-    document = (ROOT / DOCUMENT).read_text(encoding="utf-8")
-    assert insert(document, measured(reports)) == document, "python -m simulations.benchmarks.document"
-    assert document.count(BEGIN) == document.count(END) == 1
+def text_of(document):
+    return (ROOT / document).read_text(encoding="utf-8")
 
 
-def test_another_number_would_be_another_document(reports):
-    document = (ROOT / DOCUMENT).read_text(encoding="utf-8")
-    row = reports["forwards"]["rows"][0]
-    changed = [row | {"end share": 0.123}, *reports["forwards"]["rows"][1:]]
-    tables = measured(reports | {"forwards": reports["forwards"] | {"rows": changed}})
-    assert insert(document, tables) != document
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_the_document_has_the_tables_of_the_files_beside_it(document):
+    text = text_of(document)
+    assert insert(text, measured(reports_of(document))) == text, "python -m simulations.benchmarks.document"
+    assert text.count(BEGIN) == text.count(END) == 1
 
 
-def test_the_files_are_of_the_long_form(reports):
-    assert all(report["full"] for report in reports.values())
-    assert {row["kind"] for report in reports.values() for row in report["rows"]} == {"object", "style"}
+@pytest.mark.parametrize(("name", "column"), [("forwards", "end share"), ("quality", "likeness"), ("taste", "won")])
+def test_another_number_would_be_another_document(name, column):
+    [document] = [document for document, names in DOCUMENTS.items() if name in names]
+    reports = reports_of(document)
+    rows = [reports[name]["rows"][0] | {column: 0.123}, *reports[name]["rows"][1:]]
+    assert insert(text_of(document), measured(reports | {name: reports[name] | {"rows": rows}})) != text_of(document)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=str)
+def test_the_files_are_of_the_long_form(document):
+    assert all(report["full"] for report in reports_of(document).values())

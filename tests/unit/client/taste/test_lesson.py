@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from client.backbone.engine import TorchEngine, fingerprint
 from client.backbone.prompts import sayings
@@ -11,9 +12,12 @@ from client.choices import Choice, Choices, Recipe
 from client.drawing import Order, draw
 from client.generate import load_pipeline
 from client.lesson import Lesson, Listener
-from client.taste import lesson
+from client.taste.asking import redrawn
 from client.taste.belief import Tastes
-from client.taste.lesson import MATURE, belief_of, is_stale, said_plainly, study_taste, taste_token
+from client.taste.concepts import said_plainly
+from client.taste.known import belief_of, taste_token
+from client.taste.lesson import _pairs, study_taste
+from client.taste.standing import MATURE, is_stale
 from client.vault import Concept, Vault
 from common.errors import ConfigError
 
@@ -71,6 +75,19 @@ def test_a_taste_of_enough_choices_is_a_concept_that_can_be_contributed(tmp_path
     assert concept.displacement == pytest.approx((held.token - held.anchor).numpy(), abs=1e-6)
 
 
+@pytest.mark.parametrize(("picked", "seed"), [("first", 0), ("second", 1)])
+def test_the_picture_that_was_picked_is_drawn_again_as_the_better_one(
+    tmp_path, tiny_backbone, backbone, listener, picked, seed
+):
+    choose(tmp_path, backbone, 1, picked)
+    [pair] = _pairs(tmp_path, tiny_backbone, Choices(tmp_path).all(), listener)
+    recipe = Recipe(prompt="a dog", seed=seed, steps=2, guidance=2.0, backbone=backbone)
+    again = redrawn(load_pipeline(tiny_backbone), sayings(tiny_backbone), recipe)[0]
+    assert torch.allclose(pair.chosen, again, atol=1e-5)
+    assert not torch.allclose(pair.other, again)
+    assert pair.caption.count("{}") == 1
+
+
 def test_pausing_keeps_a_checkpoint_and_no_taste(tmp_path, tiny_backbone, backbone):
     choose(tmp_path, backbone, 2)
     asked = iter(range(100))
@@ -97,7 +114,9 @@ def test_without_a_choice_one_draws_with_the_populations_taste(tmp_path, tiny_ba
         backbone=fingerprint(tiny_backbone), kind="taste", version=1, public_basis=basis, cohorts=(cohort,),
         people=200, rounds=(), created="2026-01-01T00:00:00Z",
     )  # fmt: skip
-    monkeypatch.setattr(lesson, "current_prior", lambda _home, _backbone, kind: prior if kind == "taste" else None)
+    monkeypatch.setattr(
+        "client.priors.current_prior", lambda _home, _backbone, kind: prior if kind == "taste" else None
+    )
     token, anchor = taste_token(tmp_path, load_pipeline(tiny_backbone), tiny_backbone, listener)
     assert (token - anchor)[:4] == pytest.approx([0, 1, 2, 3], abs=1e-5)
     engine = TorchEngine(tiny_backbone)
