@@ -39,7 +39,7 @@ class RunSettings:
     shard: str = ""
     """Which of several SuperLinks that share one registry this is; rounds that a crash left open belong to one shard.
     Let one server app run for each."""
-    kinds: tuple[Kind, ...] = ("object", "style")
+    kinds: tuple[Kind, ...] = KINDS
     rounds: int = 3
     """Rounds of each kind; the run ends when all are done."""
     minimum_people: int = 8

@@ -60,7 +60,7 @@ registry = {registry}
 # Where several SuperLinks feed one registry, the name of this one, different from the others'.
 shard = ""
 # Kinds of concepts, comma-separated: object, style, taste.
-kinds = "object,style"
+kinds = "object,style,taste"
 # Fewest people in a round; devices refuse rounds of fewer than 8, whatever is said here.
 minimum-people = 8
 # How many must be ready for a round to start: one number, or one for each kind ("12,8"). Empty: minimum-people.

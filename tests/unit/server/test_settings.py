@@ -85,7 +85,7 @@ def test_what_has_no_default_must_be_given(name):
         ("unprotected-simulation", 1),
         ("unprotected-simulation", "false"),
         ("wave-size", 7),
-        ("wave-size", "8,8,8"),
+        ("wave-size", "8,8"),
         ("wave-size", "many"),
         ("clip", 0.0),
         ("clip", float("nan")),
