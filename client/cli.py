@@ -22,7 +22,7 @@ from client.protection import command as protection
 from client.quiet import quiet
 from client.service.commands import app as service
 from client.taste.rating import command as rate
-from client.taste.standing import standing
+from client.taste.standing import STRENGTH, standing
 from client.vault import Vault
 from client.web.opening import open_page
 from common.errors import ConfigError, ShoalError
@@ -127,7 +127,9 @@ def generate(
     threads: Threads = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the PNG files.")] = Path(),
     taste: Annotated[bool, typer.Option("--taste", help="Draw what you like, as shoal rate learned it.")] = False,
-    strength: Annotated[float, typer.Option(help="With --taste: how far to follow it; 0 is not at all.")] = 1.0,
+    strength: Annotated[
+        float, typer.Option(help="With --taste: how far to follow it; 0 is not at all, 1 as it was learned.")
+    ] = STRENGTH,
     particles: Annotated[
         int, typer.Option(help="With --taste: drawings of each picture, steered to the best; 1 steers none.")
     ] = 1,

@@ -18,6 +18,7 @@ from client.generate import Request, add_concepts, description, generate, load_p
 from client.lesson import Listener
 from client.placeholder import mentioned
 from client.taste.known import taste_token
+from client.taste.standing import STRENGTH
 from client.taste.steering import Steering, check_steerable
 from client.taste.words import tasteful
 from client.terminal import drawing_bar, pausing
@@ -44,7 +45,7 @@ class Order:
     """Where the PNG files go."""
     taste: bool = False
     """Whether to draw what the person likes."""
-    strength: float = 1.0
+    strength: float = STRENGTH
     """How far the taste is followed in the prompt; 0 leaves the prompt as it is."""
     particles: int = 1
     """Drawings of each picture, of which steering towards the taste gives one."""
@@ -53,7 +54,7 @@ class Order:
         """Refuse what cannot be drawn."""
         if self.particles < 1:
             raise ConfigError(f"--particles must be at least 1, got {self.particles}")
-        if not self.taste and (self.particles > 1 or self.strength != 1):
+        if not self.taste and (self.particles > 1 or self.strength != STRENGTH):
             raise ConfigError("--strength and --particles say how a taste is followed: add --taste")
 
 

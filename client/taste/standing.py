@@ -25,6 +25,9 @@ MATURE: Final = 8
 """Choices from which on a taste is a concept, which takes part in rounds: one of fewer would tell others little beyond
 what the prior told it."""
 
+STRENGTH: Final = 3.0
+"""How far a taste is followed unless the person says otherwise. At 1, as learned, it hardly shows: docs/taste.md."""
+
 TABLE: Final = """CREATE TABLE IF NOT EXISTS tastes (
     backbone TEXT PRIMARY KEY, choices TEXT NOT NULL, belief BLOB NOT NULL)"""
 """Of `client.taste.belief.Tastes`."""

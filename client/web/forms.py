@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from client.choices import Picked
 from client.placeholder import LONGEST_NAME, NAME
+from client.taste.standing import STRENGTH
 from client.web.studio import Order
 
 LONGEST_PROMPT = 2000
@@ -92,8 +93,8 @@ class Drawing(Form):
     guidance: Annotated[float, Field(ge=0, le=100)] | None = None
     taste: bool = False
     """Whether to draw as the person likes it."""
-    strength: Annotated[float, Field(ge=-4, le=4)] = 1.0
-    """How far the taste is followed; 0 is not at all."""
+    strength: Annotated[float, Field(ge=-10, le=10)] = STRENGTH
+    """How far the taste is followed; 0 is not at all, 1 as it was learned."""
 
 
 class Drawn(BaseModel):

@@ -17,6 +17,7 @@ from client.control import conditions, is_paused, watched
 from client.course import Course
 from client.forgetting import STAYS
 from client.statement import statement
+from client.taste.standing import STRENGTH
 from client.taste.starting import sample_prompt
 from client.web.api import At, taste_of
 from client.web.figures import content, curve, gauges, staircase
@@ -110,7 +111,8 @@ def draw(request: Request, at: At, concept: str = "", taste: str = "") -> Respon
     shown = [one for one in _shown(at) if one.concept]
     chosen = next((one for one in shown if one.name == concept), None)
     start = sample_prompt(chosen.kind, chosen.name) if chosen else ""
-    return _page(request, "draw", shown=shown, start=start, tasteful=bool(taste), orders=at.studio.orders("drawing"))
+    orders = at.studio.orders("drawing")
+    return _page(request, "draw", shown=shown, start=start, tasteful=bool(taste), strength=STRENGTH, orders=orders)
 
 
 @router.get("/pictures/{key}.png")

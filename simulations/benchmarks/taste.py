@@ -32,6 +32,7 @@ from client.taste.asking import POOL, offer, redrawn
 from client.taste.belief import Belief
 from client.taste.choosing import Pair
 from client.taste.learning import first_belief, learn_taste, taste_settings
+from client.taste.standing import STRENGTH
 from client.taste.steering import Steering
 from client.taste.words import tasteful
 from common.prior import Prior
@@ -138,7 +139,14 @@ class Room:
     def request(self, prompt: str, seed: int, followed: tuple[str, str] | None = None) -> Request:
         """Return what is asked of the pipeline."""
         recipe = self.recipe
-        return Request(prompt=prompt, seed=seed, steps=recipe.steps, guidance=recipe.guidance, tasteful=followed)
+        return Request(
+            prompt=prompt,
+            seed=seed,
+            steps=recipe.steps,
+            guidance=recipe.guidance,
+            tasteful=followed,
+            strength=STRENGTH,
+        )
 
     def attributes(self, latents: Tensor) -> NDArray[np.float64]:
         """Return what the judge sees."""
@@ -339,7 +347,10 @@ def report(trials: Sequence[Trial], size: Size, seed: int, *, full: bool, prior:
             if prior is not None
             else "the population left no prior: too few people"
         ),
-        f"a telling pair is of {POOL} pictures drawn; steering draws {size.particles} particles a picture",
+        (
+            f"a taste is followed {STRENGTH:g} times as far as it was learned; a telling pair is of {POOL} pictures "
+            f"drawn; steering draws {size.particles} particles a picture"
+        ),
         "0 pairs without a prior is the unsteered picture itself: half by definition",
     ]
     return Report(name="taste", seed=seed, full=full, rows=rows, bars=bars, notes=notes, ratios=_ratios(rates))

@@ -152,7 +152,7 @@ def test_drawing_with_the_taste_is_asked_for(client, house):
     client.post("/api/v1/drawings", json={"prompt": "a house", "count": 1})
     plain, tasteful = house.studio.orders("drawing")
     assert (tasteful.wanted.strength, plain.wanted.strength) == (0.5, None)
-    assert client.post("/api/v1/drawings", json={"prompt": "a", "strength": 9}).status_code == 422
+    assert client.post("/api/v1/drawings", json={"prompt": "a", "strength": 11}).status_code == 422
     page = client.get("/draw?taste=1").text
     assert 'name="taste" data-as="boolean" checked' in page
 
