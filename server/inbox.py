@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 2
 """Replies that are fetched side by side: as many requests as Flower makes."""
+MOST_PARTS: Final = 8
+"""Of a reply; a device's have three at most. One of thousands would keep a server busy that has others to hear."""
 
 
 @dataclass(slots=True)
@@ -76,7 +78,9 @@ class Inbox:
                 self._coming[question] = _Coming(question, message.metadata.message_id, parts)
 
     def _fetch(self, one: _Coming) -> bool:
-        """Fetch those parts that are there; tell whether that is all there will be."""
+        """Fetch those parts that are there; tell whether that is all there will be, or all that is wanted of it."""
+        if len(one.missing) > MOST_PARTS:
+            return True
         grid: Any = self._grid
         pull = make_pull_object_fn_protobuf(self._client.PullObject, grid.node, grid.run.run_id)
         try:
@@ -102,4 +106,6 @@ def _read(one: _Coming) -> Message | None:
         message = inflate_object_from_contents(one.head, one.parts)
     except Exception:  # noqa: BLE001 - a device's bytes: whatever is wrong with them, it is one reply less
         return None
-    return message if isinstance(message, Message) else None
+    if not isinstance(message, Message) or not (message.has_content() or message.has_error()):
+        return None
+    return message

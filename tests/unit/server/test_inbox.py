@@ -26,7 +26,7 @@ class SuperLink:
 
     def __init__(self):
         TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 7, 1
-        self.announced, self.parts, self.gone, self.confirmed, self.asked = [], {}, set(), [], []
+        self.announced, self.parts, self.gone, self.confirmed, self.asked, self.fetched = [], {}, set(), [], [], 0
 
     def announce(self, question, says, *, sent=True):
         message = Message(RecordDict({"fields": ConfigRecord(says)}), 5, "query.ready", ttl=60.0)
@@ -47,6 +47,7 @@ class SuperLink:
         )
 
     def PullObject(self, request):  # noqa: N802 - as above
+        self.fetched += 1
         content = self.parts.get(request.object_id, b"")
         found = request.object_id not in self.gone
         return SimpleNamespace(object_found=found, object_available=bool(content), object_content=content)
@@ -102,6 +103,13 @@ def test_a_reply_whose_parts_are_no_message_is_one_reply_less(superlink, grid):
 def test_a_reply_that_the_superlink_gave_up_is_one_reply_less(superlink, grid):
     superlink.gone.update(superlink.announce("one", {"a": 1}))
     assert Inbox(grid).look({"one"}) == {"one": None}
+
+
+def test_a_reply_of_very_many_parts_is_not_fetched(superlink, grid, monkeypatch):
+    monkeypatch.setattr("server.inbox.MOST_PARTS", 2)
+    superlink.announce("one", {"a": 1})
+    assert Inbox(grid).look({"one"}) == {"one": None}
+    assert superlink.fetched == 0
 
 
 def test_a_message_that_answers_no_question_is_none(superlink, grid):
