@@ -111,11 +111,7 @@ def _tasteful(
     if order.particles == 1:
         return asked, None
     check_steerable(pipeline)
-    states = [pipeline.encode_prompt(text, pipeline.device, 1, False)[0] for text in (*followed, order.prompt)]
-    steering = Steering(
-        taste=states[0], anchor=states[1], plain=states[2], timesteps=said.timesteps, particles=order.particles
-    )
-    return asked, steering
+    return asked, Steering.towards(pipeline, followed, order.prompt, said.timesteps, order.particles)
 
 
 def _request(order: Order, folder: Path) -> Request:

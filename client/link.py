@@ -3,7 +3,7 @@
 Flower's own connection serves a program that is nothing but a node: on a refusal it interrupts its process, on a
 failure at the start it ends it, and it keeps a thread for heartbeats. A daemon does other things as well, so this does
 the same requests with Flower's client and does no more than raise. Client and messages are private (1.41.0, pinned);
-tests/e2e/test_edge.py and test_federation_deployment.py hold them to what is used here.
+tests/e2e/test_survival.py and test_federation_deployment.py hold them to what is used here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # A device: learns from /photos, draws, takes part in rounds. Built from the repository's root:
 #   docker build -f docker/client.Dockerfile -t shoal-client .
 # --build-arg BUILD=gpu for an NVIDIA GPU (torch brings CUDA; the host needs NVIDIA's container toolkit, and
-# `docker run --gpus all`). For a smaller image without one, --build-arg INDEX=URL of an index with builds for the CPU.
+# `docker run --gpus all`). For a smaller image without one, --build-arg PIP_EXTRA_INDEX_URL=an index with builds for the CPU.
 ARG BUILD=cpu
 
 FROM python:3.11.13-slim-bookworm AS base
@@ -15,8 +15,8 @@ COPY server server
 COPY simulations/__init__.py simulations/__init__.py
 
 FROM base AS cpu
-ARG INDEX=""
-RUN pip install --no-cache-dir --no-compile ${INDEX:+--extra-index-url "$INDEX"} -c constraints.txt '.[client]'
+ARG PIP_EXTRA_INDEX_URL
+RUN pip install --no-cache-dir --no-compile -c constraints.txt '.[client]'
 
 FROM base AS gpu
 ENV NVIDIA_VISIBLE_DEVICES=all \

@@ -4,7 +4,7 @@ A device announces a reply, then sends its parts. Flower's own `HttpGrid.pull_me
 before it looks at the next, until the device's session is over (minutes) or for two hours: a device that dies between
 the two, whose connection breaks there, or that means ill, would stop every round at will. It also lets a server app end
 on parts that are no message. So this does the same requests and leaves what is not there yet for the next look. What it
-needs of the grid is private to Flower (1.41.0, pinned); tests/e2e/test_edge.py holds it to what is used here.
+needs of the grid is private to Flower (1.41.0, pinned); tests/e2e/test_survival.py holds it to what is used here.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class Inbox:
             return {message.metadata.reply_to_message_id: message for message in found}
         if fresh := set(questions) - set(self._coming):
             self._hear(fresh)
+        if not self._coming:
+            return {}
         coming = list(self._coming.values())
         with ThreadPoolExecutor(AT_ONCE) as pool:
             here = [one for one, done in zip(coming, pool.map(self._fetch, coming), strict=True) if done]

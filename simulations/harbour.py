@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +31,7 @@ from simulations.vaults import virtual_vault
 from simulations.village import BACKBONE, public_basis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -182,6 +183,33 @@ class Harbour:
 def surroundings() -> dict[str, str]:
     """Give the environment of our own programs: this project's source first, quiet, one thread."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "FLWR_TELEMETRY_ENABLED": "0"}
+
+
+@contextmanager
+def running_devices(folders: Iterable[Path], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run joined devices in one process (`simulations.nodes`) as long as the body runs; all are online when it begins.
+
+    Args:
+        folders: their state folders.
+        log: what they say is appended to it.
+
+    Raises:
+        ShoalError: they do not come online.
+    """
+    command = [sys.executable, "-m", "simulations.nodes", *map(str, folders)]
+    before = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as file:
+        process = subprocess.Popen(command, env=surroundings(), stdout=file, stderr=file)  # noqa: S603 - ours
+    try:
+        end = time.monotonic() + START_SECONDS
+        while b"nodes are up" not in log.read_bytes()[before:]:
+            if process.poll() is not None or time.monotonic() > end:
+                raise ShoalError(f"the devices did not come online: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.2)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def free_ports(count: int) -> list[int]:

@@ -94,8 +94,9 @@ def build(path: Path, folder: Path, *, arguments: dict[str, str] | None = None) 
     image.environment["PATH"] = f"{folder / 'venv' / 'bin'}:/usr/bin:/bin"
     for word, rest in _leading(path, given):
         if word == "ARG":
-            name, _, default = rest.partition("=")
-            given.setdefault(name, default.strip('"'))
+            name, equals, default = rest.partition("=")
+            if equals:  # one without a default is not there unless it is given
+                given.setdefault(name, default.strip('"'))
         elif word == "COPY":
             _copy(rest.split(), source)
         elif word == "RUN" and rest.startswith("pip "):

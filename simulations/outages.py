@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-import sqlalchemy as sa
-
 from server.exchange import Clock
 from server.journal import Journal
 from server.keys import signing_key
@@ -19,6 +17,7 @@ from server.rounds import Rounds
 from server.sums import EXCHANGES
 from simulations.faults import die
 from simulations.memory import MemoryGrid
+from simulations.postgres import drop_connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -107,8 +106,4 @@ def _prepare(outage: Outage, url: str) -> None:
 def _strike(outage: Outage, url: str) -> None:
     if outage.deadly:
         die()
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) {others}"))
-    engine.dispose()
+    drop_connections(url)

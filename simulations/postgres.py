@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+import sqlalchemy as sa
+
 from common.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,6 +63,15 @@ def postgres() -> Iterator[str]:
             server.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def drop_connections(url: str) -> None:
+    """Have a PostgreSQL close every connection but the one that asks for it."""
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+    others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) {others}"))
+    engine.dispose()
 
 
 def _start(found: Path, data: Path, user: str | None, output: IO[bytes]) -> subprocess.Popen[bytes]:

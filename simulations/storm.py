@@ -13,12 +13,10 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import chain, count, cycle, islice
 from pathlib import Path
@@ -36,14 +34,14 @@ from server.sums import EXCHANGES
 from server.tables import EXCHANGES as OVER
 from server.tables import REPLIES
 from simulations.faults import plan_fault
-from simulations.harbour import Harbour, surroundings
-from simulations.postgres import postgres, programs
+from simulations.harbour import Harbour, running_devices
+from simulations.postgres import drop_connections, postgres, programs
 from simulations.soak import BUDGET, EPSILON, Tally, check
 from simulations.vaults import virtual_vault
 from simulations.village import teach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 PARTS: Final = ("superlink", "superexec", "serverapp", "proxy", "device", "database")
 """What is killed; `database` only where it has connections, which SQLite has not."""
@@ -101,7 +99,7 @@ def storm(folder: Path, *, runs: int, seed: int, parts: Sequence[str] = PARTS) -
             virtual_vault(home)
         harbour.enrol(*people)
         _prepare(people, runs)
-        devices = running.enter_context(_devices(folder / "devices.log", people[:-1]))
+        devices = running.enter_context(running_devices(people[:-1], folder / "devices.log"))
         known: set[str] = set()
         for kills in plan(runs, seed, parts):
             tally.kills.update(map(str, kills))
@@ -134,7 +132,7 @@ def _prepare(people: list[Path], runs: int) -> None:
 def _one_run(harbour: Harbour, folder: Path, people: list[Path], kills: Sequence[Kill], url: str, tally: Tally) -> None:
     """Kill parts in the middle of a round, and start runs until all are dead and one completes."""
     names = ", ".join(map(str, kills))
-    with _devices(folder / "device.log", people[-1:]) as device:
+    with running_devices(people[-1:], folder / "device.log") as device:
         watcher = threading.Thread(target=_watch, args=(harbour, kills, device.pid, url), daemon=True)
         watcher.start()
         for _ in range(ATTEMPTS):
@@ -155,24 +153,22 @@ def _watch(harbour: Harbour, kills: Sequence[Kill], device: int, url: str) -> No
     """Kill one part after the other, each when a round has come as far."""
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     for kill in kills:
-        found = None
-        while not (_is_at(kill.state, harbour, engine) and (found := _process(kill.part, harbour, device))):
+        while not (_is_at(kill.state, harbour, engine) and _strike(kill.part, harbour, device, url)):
             time.sleep(0.02)
-        if kill.part == "database":
-            others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
-            with engine.connect() as connection:
-                connection.execute(sa.text(f"SELECT pg_terminate_backend(pid) {others}"))
-            continue
-        with suppress(ProcessLookupError):
-            os.kill(found, signal.SIGKILL)
     engine.dispose()
 
 
-def _process(part: str, harbour: Harbour, device: int) -> int | None:
-    """Find what a kill is for; None while it does not run. The database is not killed: any number will do."""
-    if part in {"device", "database"}:
-        return device
-    return _server_app(harbour) if part == "serverapp" else harbour.part(part)
+def _strike(part: str, harbour: Harbour, device: int, url: str) -> bool:
+    """Kill a part; tell whether it was there to be killed."""
+    if part == "database":
+        drop_connections(url)
+        return True
+    found = {"serverapp": _server_app(harbour), "device": device}.get(part) or harbour.part(part)
+    if found is None:
+        return False
+    with suppress(ProcessLookupError):
+        os.kill(found, signal.SIGKILL)
+    return True
 
 
 def _is_at(state: str, harbour: Harbour, engine: sa.Engine) -> bool:
@@ -194,24 +190,6 @@ def _server_app(harbour: Harbour) -> int | None:
             if f"\nPPid:\t{parent}\n" in status.read_text(encoding="ascii", errors="replace"):
                 return int(status.parent.name)
     return None
-
-
-@contextmanager
-def _devices(log: Path, folders: list[Path]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run devices in one process."""
-    command = [sys.executable, "-m", "simulations.nodes", *map(str, folders)]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, env=surroundings(), stdout=file, stderr=file)  # noqa: S603 - ours
-    try:
-        end = time.monotonic() + 180
-        while b"nodes are up" not in log.read_bytes():
-            if process.poll() is not None or time.monotonic() > end:
-                raise ShoalError(f"the devices did not come up: {log.read_text()[-2000:]}")
-            time.sleep(0.2)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 def main(

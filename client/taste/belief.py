@@ -13,7 +13,7 @@ from torch import Tensor
 from client.database import Database
 from client.learn.subspace import Shape
 from client.sealing import seal_of
-from client.taste.standing import TABLE, forget_beliefs, made_of
+from client.taste.standing import TABLE
 from common.errors import VaultError
 
 if TYPE_CHECKING:
@@ -79,11 +79,3 @@ class Tastes:
             return Belief(shape=shape, **tensors)
         except (SafetensorError, KeyError, TypeError) as error:
             raise VaultError("what is known of your taste is damaged: shoal forget taste, then rate again") from error
-
-    def made_of(self, backbone: str) -> str | None:
-        """Return the digest of the choices that a belief was made of."""
-        return made_of(self._database.folder, backbone)
-
-    def forget(self) -> bool:
-        """Forget all of them for good; return whether there were any."""
-        return forget_beliefs(self._database.folder)

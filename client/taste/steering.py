@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -53,6 +53,20 @@ class Steering:
         """Refuse what cannot be done."""
         if self.particles < 1:
             raise ConfigError(f"--particles must be at least 1, got {self.particles}")
+
+    @classmethod
+    def towards(
+        cls,
+        pipeline: Any,  # noqa: ANN401 - diffusers has no types
+        followed: tuple[str, str],
+        prompt: str,
+        timesteps: tuple[int, int],
+        particles: int,
+    ) -> Self:
+        """Steer a pipeline's pictures of a prompt, said with the taste and with its anchor (`client.taste.words`)."""
+        texts = (*followed, prompt)
+        taste, anchor, plain = (pipeline.encode_prompt(text, pipeline.device, 1, False)[0] for text in texts)
+        return cls(taste=taste, anchor=anchor, plain=plain, timesteps=timesteps, particles=particles)
 
     def begin(self, seed: int) -> list[int]:
         """Begin a picture; return the particles' seeds, the first of which is the picture's own."""

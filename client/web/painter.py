@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -25,6 +25,9 @@ from PIL import Image
 from client.sealing import inherit
 from client.taught import Taught
 from common.errors import ShoalError
+
+if TYPE_CHECKING:
+    from client.lesson import Listener
 
 
 def main() -> None:
@@ -101,14 +104,11 @@ def _pair(wanted: dict[str, Any], tell: Callable[..., None]) -> None:
     """
     import torch  # noqa: PLC0415 - as above
 
-    from client.lesson import Listener  # noqa: PLC0415
     from client.taste.asking import POOL  # noqa: PLC0415
     from client.taste.concepts import as_tokens  # noqa: PLC0415
     from client.taste.easel import Easel  # noqa: PLC0415
 
-    easel = Easel(
-        Path(wanted["home"]), wanted["model"], Listener(says=lambda _: None, progress=lambda _: None, stop=bool)
-    )
+    easel = Easel(Path(wanted["home"]), wanted["model"], _silent())
     [sheet] = wanted["sheets"]
     tokens = as_tokens([_token(one, easel.backbone) for one in wanted["tokens"]])
     recipe = easel.recipe(
@@ -133,13 +133,18 @@ def _taste(wanted: dict[str, Any], pipeline: Any, folder: Path) -> Callable[[str
     if wanted.get("strength") is None:
         return lambda _: None
     from client.backbone.prompts import sayings  # noqa: PLC0415 - as above
-    from client.lesson import Listener  # noqa: PLC0415
     from client.taste.known import taste_token  # noqa: PLC0415
     from client.taste.words import tasteful  # noqa: PLC0415
 
-    listener = Listener(says=lambda _: None, progress=lambda _: None, stop=bool)
-    known = taste_token(Path(wanted["home"]), pipeline, folder, listener)
+    known = taste_token(Path(wanted["home"]), pipeline, folder, _silent())
     return lambda prompt: tasteful(pipeline, sayings(folder), prompt, *known)
+
+
+def _silent() -> Listener:
+    """Return a listener to whom nothing is told: the page has no place for it."""
+    from client.lesson import Listener  # noqa: PLC0415 - as above
+
+    return Listener(says=lambda _: None, progress=lambda _: None, stop=bool)
 
 
 def _token(one: dict[str, Any], own: str) -> Taught:

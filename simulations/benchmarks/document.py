@@ -7,11 +7,12 @@ python -m simulations.benchmarks.document
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from simulations.benchmarks.framework import Value, cell
-from simulations.benchmarks.tables import BENCH, bars, insert, read, source, table
+from simulations.benchmarks.tables import BENCH, bars, insert, plain, read, source, table
 
 DOCUMENTS: Final = {Path("docs/learning.md"): ("forwards", "quality"), Path("docs/taste.md"): ("taste",)}
 """Which benchmarks each of the documents has the tables of."""
@@ -21,20 +22,19 @@ KINDS: Final = ("object", "style")
 
 
 def measured(reports: dict[str, dict[str, Any]]) -> str:
-    """Give the tables, one for each benchmark and kind, from those of the benchmarks' files that there are."""
-    parts = []
-    for name, report in reports.items():
-        if name == "taste":
-            parts += [source(report, name), table(report["rows"]), bars(report)]
-            continue
-        short = _forwards if name == "forwards" else _quality
-        parts.append(source(report, report["name"]))
-        for kind in KINDS:
-            parts.append(f"**{kind.capitalize()}s**")
-            parts.append(table([short(row) for row in report["rows"] if row["kind"] == kind]))
-        parts.append(_promises(report))
-        parts.append(bars(report))
-    return "\n\n".join(parts)
+    """Give the tables of a document's benchmarks, from their files."""
+    shorts = {"forwards": _forwards, "quality": _quality}
+    found = [_by_kind(one, shorts[name]) if name in shorts else plain(one, name) for name, one in reports.items()]
+    return "\n\n".join(found)
+
+
+def _by_kind(report: dict[str, Any], short: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    """Give a table for each kind, of shortened rows, and one of the promises."""
+    parts = [source(report, report["name"])]
+    for kind in KINDS:
+        parts.append(f"**{kind.capitalize()}s**")
+        parts.append(table([short(row) for row in report["rows"] if row["kind"] == kind]))
+    return "\n\n".join((*parts, _promises(report), bars(report)))
 
 
 def _forwards(row: dict[str, Any]) -> dict[str, Any]:

@@ -158,16 +158,12 @@ class Room:
         for prompt, seed in zip(prompts, seeds, strict=True):
             followed = tasteful(self.pipeline, self.said, prompt, belief.token.numpy(), belief.anchor.numpy())
             request = self.request(prompt, seed, None if mode == "steering" else followed)
-            steering = None if mode == "token" else self._steering([*followed, prompt], particles)
+            steering = None
+            if mode != "token":
+                with torch.inference_mode():
+                    steering = Steering.towards(self.pipeline, followed, prompt, self.said.timesteps, particles)
             found.append(next(drawn_latents(self.pipeline, request, steering=steering)))
         return torch.cat(found)
-
-    def _steering(self, texts: Sequence[str], particles: int) -> Steering:
-        with torch.inference_mode():
-            states = [self.pipeline.encode_prompt(text, "cpu", 1, False)[0] for text in texts]
-        return Steering(
-            taste=states[0], anchor=states[1], plain=states[2], timesteps=self.said.timesteps, particles=particles
-        )
 
 
 @cache

@@ -26,7 +26,7 @@ from common.prior import Cohort, Prior, sign_prior
 from server.keys import signing_key
 from server.registry import Registry
 from server.service.proxy import find_proxy
-from simulations.harbour import Harbour, surroundings
+from simulations.harbour import Harbour, running_devices
 from simulations.village import BACKBONE, public_basis, teach
 
 ROOT = Path(__file__).parents[2]
@@ -235,7 +235,7 @@ def test_a_joined_daemon_takes_part_in_a_round_and_keeps_the_prior(tmp_path, hom
         harbour.enrol(home, *others)
         for folder in (home, *others):
             teach(folder, rng)
-        with company(tmp_path, others):
+        with running_devices(others, tmp_path / "company.log"):
             time.sleep(2)
             assert read_activity(home).federation in {"", "offline: paused"}
             resume(home)
@@ -266,19 +266,3 @@ def publish(harbour):
     prior = Prior(**words, public_basis=basis, cohorts=(cohort,), created="2026-01-01T00:00:00+00:00")
     with Registry(f"sqlite:///{harbour.state / 'registry.sqlite'}") as registry:
         registry.publish(sign_prior(prior, signing_key(harbour.state)))
-
-
-@contextmanager
-def company(tmp_path, folders):
-    """Answer for others while the body runs."""
-    log = tmp_path / "company.log"
-    command = [sys.executable, "-m", "simulations.nodes", *map(str, folders)]
-    with log.open("ab") as file:
-        process = subprocess.Popen(command, env=surroundings(), stdout=file, stderr=file)
-    try:
-        until(lambda: b"nodes are up" in log.read_bytes() or process.poll() is not None)
-        assert process.poll() is None, log.read_text()
-        yield
-    finally:
-        process.kill()
-        process.wait()

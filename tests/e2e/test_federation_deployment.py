@@ -31,7 +31,7 @@ from server.service.proxy import find_proxy
 from server.service.runs import BUNDLE
 from server.state import outer
 from simulations.faults import plan_fault, recorded
-from simulations.harbour import Harbour, free_ports, surroundings
+from simulations.harbour import Harbour, free_ports, running_devices
 from simulations.run import pretend
 from simulations.village import BACKBONE, public_basis, teach
 
@@ -58,10 +58,6 @@ def started(command, log, **settings):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def nodes(folders, log):
-    return started([sys.executable, "-m", "simulations.nodes", *folders], log, env=surroundings())
 
 
 def people(harbour, folder, count, concepts=1):
@@ -102,15 +98,14 @@ def test_eighteen_devices_hold_two_rounds_with_dropouts_at_every_exchange_and_on
             plan_fault(folder, drop=action)
         unlucky = folders[-1]
         plan_fault(unlucky, die="masked:saved")
-        running.enter_context(nodes(folders[:-1], tmp_path / "nodes.log"))
-        with nodes([unlucky], killed_log) as killed:
-            wait_for(lambda: b"nodes are up" in killed_log.read_bytes(), killed_log.read_text)
+        running.enter_context(running_devices(folders[:-1], tmp_path / "nodes.log"))
+        with running_devices([unlucky], killed_log) as killed:
             assert harbour.command("run-round")["outcome"] == "completed", harbour.said
             wait_for(lambda: killed.poll() is not None, killed_log.read_text)
             assert killed.returncode == -signal.SIGKILL, killed_log.read_text()
         assert [type(event) for event in ledger(unlucky)] == [Contribution]
         plan_fault(unlucky)
-        running.enter_context(nodes([unlucky], killed_log))
+        running.enter_context(running_devices([unlucky], killed_log))
         assert harbour.command("run-round")["outcome"] == "completed", harbour.said
     check_sums(harbour, folders)
     # Spent once in the first round, though nothing came of it, and once in the second.
@@ -178,9 +173,8 @@ def test_an_operator_who_lies_gets_nothing_over_the_edge(tmp_path):
         folders = people(harbour, tmp_path, 9)
         for folder in folders:
             pretend(folder)  # even their ledgers say that this is a simulation
-        with nodes(folders[:8], tmp_path / "nodes.log"):
-            log = tmp_path / "nodes.log"
-            wait_for(lambda: b"nodes are up" in log.read_bytes(), log.read_text)
+        log = tmp_path / "nodes.log"
+        with running_devices(folders[:8], log):
             honest = (harbour.state / BUNDLE).read_bytes()
             told = said(harbour, run_of(harbour, honest, **{"unprotected-simulation": True}))
             assert "UNPROTECTED SIMULATION" in told

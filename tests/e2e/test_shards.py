@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from server.keys import KEY_FILE
 from server.registry import Registry
 from server.service.proxy import find_proxy
-from simulations.harbour import Harbour, surroundings
+from simulations.harbour import Harbour, running_devices
 from simulations.village import BACKBONE, public_basis, teach
 
 pytestmark = [
@@ -22,21 +20,6 @@ pytestmark = [
     pytest.mark.skipif(find_proxy() is None and "CI" not in os.environ, reason="no nginx: apt install nginx-light"),
 ]
 COUNT = 8
-
-
-@contextmanager
-def nodes(tmp_path, folders):
-    with (tmp_path / "nodes.log").open("ab") as log:
-        command = [sys.executable, "-m", "simulations.nodes", *(str(folder) for folder in folders)]
-        process = subprocess.Popen(command, env=surroundings(), stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        process.kill()
-        process.wait()
 
 
 def test_two_superlinks_feed_one_registry(tmp_path):
@@ -55,7 +38,7 @@ def test_two_superlinks_feed_one_registry(tmp_path):
             for number, folder in enumerate(here):
                 teach(folder, np.random.default_rng([len(people), number]))
             people.append(here)
-            running.enter_context(nodes(shard.state.parent, here))
+            running.enter_context(running_devices(here, shard.state.parent / "nodes.log"))
         for shard in shards:
             assert shard.command("run-round")["outcome"] == "completed", shard.said
         with Registry(url) as registry:

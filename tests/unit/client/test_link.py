@@ -1,4 +1,4 @@
-"""Signs of life, and lost answers; the requests themselves are held by tests/e2e/test_edge.py."""
+"""Signs of life, and lost answers; the requests themselves are held by tests/e2e/test_survival.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inbox over a SuperLink of functions; the real one is in tests/e2e/test_edge.py."""
+"""The inbox over a SuperLink of functions; the real one is in tests/e2e/test_survival.py."""
 
 from __future__ import annotations
 

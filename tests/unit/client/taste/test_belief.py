@@ -8,6 +8,7 @@ import torch
 from client.database import FILE
 from client.learn.subspace import Shape
 from client.taste.belief import Belief, Tastes
+from client.taste.standing import forget_beliefs, made_of
 from common.errors import VaultError
 
 BACKBONE = "ab" * 32
@@ -26,17 +27,17 @@ def test_a_belief_comes_back_as_it_was(tmp_path):
     for name in ("place", "precision", "anchor", "token"):
         assert (getattr(found, name) == getattr(belief(), name)).all()
     assert (found.shape.axes == belief().shape.axes).all()
-    assert Tastes(tmp_path).made_of(BACKBONE) == "digest"
+    assert made_of(tmp_path, BACKBONE) == "digest"
     assert Tastes(tmp_path).held("cd" * 32) is None
 
 
 def test_a_later_belief_takes_its_place_and_forgetting_takes_all(tmp_path):
     for digest in ("one", "two"):
         Tastes(tmp_path).keep(BACKBONE, belief(), digest)
-    assert Tastes(tmp_path).made_of(BACKBONE) == "two"
-    assert Tastes(tmp_path).forget()
+    assert made_of(tmp_path, BACKBONE) == "two"
+    assert forget_beliefs(tmp_path)
     assert Tastes(tmp_path).held(BACKBONE) is None
-    assert not Tastes(tmp_path).forget()
+    assert not forget_beliefs(tmp_path)
 
 
 def test_it_lies_sealed_on_the_disk(tmp_path):
