@@ -19,7 +19,7 @@ PICTURES = (4, 6)
 """Fewest and most pictures of a person."""
 
 CROWD = 10_000
-"""Number of the first person of a `crowd`: nobody of `people` has it."""
+"""Number of the first person of a `crowd`: nobody of `people` has it, and nobody of a crowd its double."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,17 @@ def crowd(
         if chosen not in found:
             found[chosen] = Person(number=CROWD + len(found), kind=kind, subject=name, class_word=word, pictures=chosen)
     return list(found.values())
+
+
+def owner_of_many(apart: Sequence[Person], count: int, seed: int, archive: Path = ARCHIVE) -> Person:
+    """Return somebody who owns so many pictures of the held-out style, or all there are, and none of ``apart``'s."""
+    with zipfile.ZipFile(archive) as file:
+        members = sorted(file.namelist())
+    spoken = {member for person in apart for member in person.pictures}
+    left = [member for member in members if member.startswith("style/") and member not in spoken]
+    chooser = random.Random(f"many/{seed}")  # noqa: S311 - a reproducible choice of pictures, no secret
+    chosen = tuple(sorted(chooser.sample(left, min(count, len(left)))))
+    return Person(number=2 * CROWD, kind="style", subject="vintage", class_word="", pictures=chosen)
 
 
 def write_pictures(person: Person, folder: Path, archive: Path = ARCHIVE) -> Path:

@@ -1,12 +1,12 @@
 """Real displacements to attack: every concept learned twice, from disjoint pictures and with other seeds.
 
 The first learning is the person's own, on their device. The second is what somebody else could make who has other
-pictures of the same thing: the adversary's reference. Learned with forward passes alone, as on a device, on the
-default backbone, from the held-out pictures (`simulations.population.ARCHIVE`; licences in NOTICE).
+pictures of the same thing: the adversary's reference. Learned with forward passes alone, as on a device and with
+its engine, on the default backbone, from the held-out pictures (`simulations.population.ARCHIVE`; licences in NOTICE).
 
     python -m simulations.attacks.displacements [PEOPLE]
 
-takes about 16 processor seconds for a person, goes on where it was stopped, and writes `SOURCE`.
+takes about 6 processor seconds for a person, goes on where it was stopped, and writes `SOURCE`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from common.errors import ConfigError
 from simulations.population import ARCHIVE, PICTURES, Person, people, write_pictures
 
 if TYPE_CHECKING:
-    from client.backbone.engine import TorchEngine
+    from client.backbone.engine import Engine
 
 SOURCE: Final = ARCHIVE.with_name("displacements.npz")
 FORWARDS: Final = 200
@@ -93,7 +93,7 @@ def halves(person: Person, members: list[str], seed: int) -> tuple[Person, Perso
     return first, second
 
 
-def displacement(engine: TorchEngine, person: Person, seed: int) -> NDArray[np.float32]:
+def displacement(engine: Engine, person: Person, seed: int) -> NDArray[np.float32]:
     """Learn a person's concept as their device would, without a prior; shape (width,)."""
     from client.learn.search import learn  # noqa: PLC0415 - torch takes seconds, and only making the file needs it
     from client.learn.settings import Settings  # noqa: PLC0415 - the same
@@ -112,11 +112,11 @@ def learn_all(count: int, parts: Path = PARTS) -> None:
     """Learn everybody twice, skipping those who are there already."""
     import zipfile  # noqa: PLC0415 - the same
 
-    from client.backbone.engine import TorchEngine  # noqa: PLC0415 - the same
+    from client.backbone.choice import open_engine  # noqa: PLC0415 - the same
     from simulations.basis import public_basis  # noqa: PLC0415 - the same
     from simulations.demo import MODEL  # noqa: PLC0415 - the same
 
-    engine = TorchEngine(MODEL)
+    engine = open_engine(MODEL, parts.parent / "engines", threads=1)
     parts.mkdir(parents=True, exist_ok=True)
     np.save(parts / "public_basis.npy", public_basis(engine))
     with zipfile.ZipFile(ARCHIVE) as file:

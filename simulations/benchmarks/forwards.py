@@ -26,14 +26,16 @@ from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.intervals import median_interval
 from simulations.benchmarks.priors import CLIP, DELTA, people_for_a_prior, prior_of
 from simulations.benchmarks.searches import KEPT, Found, Search, Trial, displacement, found, is_kept, searcher
-from simulations.population import Person, crowd, people
+from simulations.population import Person, crowd, owner_of_many, people
 
 T = TypeVar("T")
 Kind = Literal["object", "style"]
 KINDS: Final[tuple[Kind, ...]] = ("object", "style")
 GRADIENT, REFERENCE, ALONE = "gradient", "published (ZOODiP)", "ours, no prior"
+BORROWED = "others' token, unsearched"
+"""What others can know of a style at most: the gradient's token of many pictures of it, none of them a newcomer's."""
 FITTING: Final = 1.0
-"""A clip that 19 of 20 people keep within, where an operator's default is four times as wide."""
+"""C as an operator's default is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +47,13 @@ class Size:
     redrawn: tuple[int, ...]
     """Sizes of priors of more people than learned: drawn from them with replacement."""
     epsilons: tuple[float, ...]
+    borrowed: int
+    """Pictures of the style that one token is learned from, for everybody to take as it is."""
     newcomers: int
     """Of each kind."""
     foremost: int
     """So many of them search in every way before the others begin, whose first searches are by the gradient, without a
-    prior and with the prior of the most people."""
+    prior, with the prior of the most people and as published."""
     descent: int
     """Steps of the gradient."""
     forwards: int
@@ -65,6 +69,7 @@ SMALL = Size(
     others=(8,),
     redrawn=(),
     epsilons=(1.0,),
+    borrowed=12,
     newcomers=1,
     foremost=1,
     descent=30,
@@ -74,16 +79,17 @@ SMALL = Size(
     minutes=60,
 )
 FULL = Size(
-    others=(30, 100),
-    redrawn=(300, 1000),
+    others=(30, 100, 300),
+    redrawn=(1000,),
     epsilons=(1.0, 4.0, 8.0),
+    borrowed=100,
     newcomers=30,
     foremost=5,
     descent=120,
-    forwards=400,
-    published=1000,
+    forwards=600,
+    published=3000,
     taught=240,
-    minutes=70,
+    minutes=90,
 )
 
 
@@ -141,6 +147,8 @@ def run(*, full: bool, seed: int, kept: Path = KEPT) -> Report:
             learned = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
             searches[kind] = priors(learned, kind, trial, size, seed)
             needed += first_priors(learned, kind, trial, size, seed)
+        owner = owner_of_many(newcomers, size.borrowed, seed)
+        searches["style"].append(Search(name=BORROWED, way="borrowed", owner=owner))
         raced = race(pool, trial, newcomers, searches, size, seed, end, told)
     return report(raced, needed, size, seed, full=full)
 
@@ -224,7 +232,7 @@ def race(
     measured.
     """
     turns = [person for both in zip(*_by_kind(newcomers).values(), strict=True) for person in both]
-    foremost, main = turns[: len(KINDS) * size.foremost], (GRADIENT, ALONE, largest(size))
+    foremost, main = turns[: len(KINDS) * size.foremost], (GRADIENT, ALONE, largest(size), REFERENCE, BORROWED)
     tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
     tasks.sort(key=lambda task: 0 if task[0] in foremost else 2 - (task[1].name in main))  # stable: turns stay
     everybody, ways = zip(*tasks, strict=True)
@@ -316,6 +324,7 @@ def _notes(needed: Sequence[str], size: Size) -> list[str]:
         f"priors: of people who learned in {size.taught} forwards; none owns a newcomer's object or picture",
         *(f"{count:,} (redrawn): {count:,} people drawn from the {least} with replacement" for count in size.redrawn),
         f"noise: ε a round and person at δ = {DELTA:g}, rounds of at most 128, clip {CLIP:g} unless said otherwise",
+        f"{BORROWED}: one token that the gradient learned from {size.borrowed} pictures of the style, no newcomer's",
         "where noise leaves no prior there is no row: newcomers search as without one",
         f"people until there is a first prior (125 doubled, redrawn): {'; '.join(needed)}",
         "the gradient's forward passes each had a backward one, not counted",

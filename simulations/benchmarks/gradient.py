@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from client.backbone.engine import TorchEngine
-from client.backbone.latents import Batch, Latents, draw_batch
+from client.backbone.latents import Latents, draw_batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +53,3 @@ def gradient_inversion(
         if step >= 2 * settings.steps // 3:
             kept.append(token.detach().clone())
     return torch.stack(kept).mean(dim=0)
-
-
-def measured_loss(engine: TorchEngine, token: Tensor, batch: Batch, kind: str) -> float:
-    """Return the token's loss on a fixed batch of draws."""
-    return float(engine.losses(token[None], batch, kind))

@@ -41,7 +41,7 @@ from simulations.work import engine_of
 KEPT: Final = Path("build/bench/learned")
 """Where what was learned is kept, unless a benchmark is told otherwise."""
 
-Way = Literal["gradient", "published", "evolution", "ours", "no lexicon", "random axes"]
+Way = Literal["gradient", "published", "evolution", "ours", "no lexicon", "random axes", "borrowed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,15 @@ class Search:
     """In tables."""
     way: Way
     prior: Prior | None = None
+    owner: Person | None = None
+    """Whose token is taken as it is, where it is borrowed."""
 
     def file(self, trial: Trial) -> str:
         """Return a name for the files of what it found, another for every budget and prior."""
         if self.way == "gradient":
             return f"{self.way}-{trial.descent}"
+        if self.owner is not None:
+            return f"{self.way}-{trial.descent}-{_owned(self.owner)[:12]}"
         digest = hashlib.sha256(encode_prior(self.prior)).hexdigest()[:12] if self.prior else "none"
         return f"{self.way}-{self.budget(trial)}-{digest}".replace(" ", "-")
 
@@ -182,6 +186,11 @@ def _search(trial: Trial, person: Person, search: Search) -> dict[str, NDArray[A
     engine = searcher(trial.kept)
     latents, word, kind, seed = latents_of(engine, person), person.class_word, person.kind, person.number
     goal = target(trial, person, latents)
+    if search.owner is not None:
+        token = _gradient(trial, search.owner)["token"]
+        course = Course(engine, goal, kind)
+        course.measure(1, torch.from_numpy(token))  # to look at it once; 0 is a target that was not met
+        return _packed(course, token, "borrowed")
     if search.way in {"published", "evolution"}:
         run = reference if search.way == "published" else evolution
         course = run(engine, latents, word, kind, goal, trial.published, seed, to_the_end=True)
@@ -258,8 +267,11 @@ def is_kept(trial: Trial, person: Person, search: Search) -> bool:
 
 
 def _place(trial: Trial, person: Person, what: str) -> Path:
-    whose = hashlib.sha256("\n".join((str(person.number), person.class_word, *person.pictures)).encode()).hexdigest()
-    return trial.folder() / person.kind / whose[:16] / f"{what}.npz"
+    return trial.folder() / person.kind / _owned(person)[:16] / f"{what}.npz"
+
+
+def _owned(person: Person) -> str:
+    return hashlib.sha256("\n".join((str(person.number), person.class_word, *person.pictures)).encode()).hexdigest()
 
 
 def _once(

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from common.errors import ConfigError
-from simulations.population import CROWD, PICTURES, crowd, people
+from simulations.population import CROWD, PICTURES, crowd, owner_of_many, people
 
 
 def test_a_crowd_owns_nothing_of_the_newcomers():
@@ -16,6 +16,14 @@ def test_a_crowd_owns_nothing_of_the_newcomers():
     pictures = {m for p in newcomers for m in p.pictures}
     assert not objects & {p.subject for p in crowd("object", 300, newcomers, 0)}
     assert not pictures & {m for p in crowd("style", 300, newcomers, 0) for m in p.pictures}
+
+
+def test_who_owns_many_pictures_of_the_style_owns_none_of_the_newcomers():
+    newcomers = people(0, 3, 0)
+    owner = owner_of_many(newcomers, 40, 0)
+    assert len(set(owner.pictures)) == len(owner.captions) == 40
+    assert not set(owner.pictures) & {m for p in newcomers for m in p.pictures}
+    assert owner == owner_of_many(newcomers, 40, 0) != owner_of_many(newcomers, 40, 1)
 
 
 def test_nobody_is_twice_in_a_crowd_and_things_go_round():

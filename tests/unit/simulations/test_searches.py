@@ -14,6 +14,7 @@ from common.prior import Cohort, Prior
 from simulations.benchmarks import searches
 from simulations.benchmarks.searches import Search, Trial, displacement
 from simulations.population import people
+from simulations.trials import Target
 
 WIDTH = 12
 
@@ -83,6 +84,23 @@ def test_each_prior_and_budget_has_a_file_of_its_own(trial):
     assert len({*ours, Search(name="any", way="ours").file(longer)}) == 4
     published = Search(name="any", way="published")
     assert published.file(trial) == published.file(longer)
+
+
+def test_a_borrowed_token_is_its_owner_s_and_another_owner_s_is_another(trial, monkeypatch):
+    newcomer, first, second = people(0, 3, 0)
+    losses = {first.number: 0.5, second.number: 0.9}
+    kept = {each.number: np.full(WIDTH, losses[each.number], np.float32) for each in (first, second)}
+    goal = Target(evaluation=None, anchor_loss=1.0, gradient_loss=0.5, gradient_token=torch.zeros(WIDTH))
+    engine = SimpleNamespace(losses=lambda tokens, _batch, _kind: tokens[:, 0])
+    monkeypatch.setattr(searches, "searcher", lambda _kept: engine)
+    monkeypatch.setattr(searches, "latents_of", lambda _engine, _person: None)
+    monkeypatch.setattr(searches, "target", lambda *_: goal)
+    monkeypatch.setattr(searches, "_gradient", lambda _trial, person: {"token": kept[person.number]})
+    ways = [Search(name="any", way="borrowed", owner=owner) for owner in (first, second)]
+    met, missed = (searches.found(trial, newcomer, way) for way in ways)
+    assert (met.reached, met.share, missed.reached) == (1, 1.0, None)
+    assert missed.share == pytest.approx(0.2)
+    np.testing.assert_array_equal(met.token, kept[first.number])
 
 
 def test_random_axes_are_as_many_and_as_long_and_know_nothing():
