@@ -53,7 +53,7 @@ class Size:
     """Of each kind."""
     foremost: int
     """So many of them search in every way before the others begin, whose first searches are by the gradient, without a
-    prior, with the prior of the most people and as published."""
+    prior and with the prior of the most people, and the next, when all are there, as published."""
     descent: int
     """Steps of the gradient."""
     forwards: int
@@ -232,9 +232,16 @@ def race(
     measured.
     """
     turns = [person for both in zip(*_by_kind(newcomers).values(), strict=True) for person in both]
-    foremost, main = turns[: len(KINDS) * size.foremost], (GRADIENT, ALONE, largest(size), REFERENCE, BORROWED)
+    foremost, main = turns[: len(KINDS) * size.foremost], (GRADIENT, ALONE, largest(size), BORROWED)
+
+    def late(task: tuple[Person, Search]) -> int:
+        person, search = task
+        if person in foremost:
+            return 0
+        return 1 if search.name in main else 2 if search.name == REFERENCE else 3
+
     tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
-    tasks.sort(key=lambda task: 0 if task[0] in foremost else 2 - (task[1].name in main))  # stable: turns stay
+    tasks.sort(key=late)  # stable: turns stay
     everybody, ways = zip(*tasks, strict=True)
     reached = pool.map(_in_time, [trial] * len(tasks), everybody, ways, [end] * len(tasks))
     measured = _counted(reached, len(tasks), "searches", told)
