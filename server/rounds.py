@@ -305,7 +305,7 @@ class Rounds:
             prior_digest=hashlib.sha256(signed.payload).digest() if signed else b"",
             public_basis=b"" if previous else basis,
             basis_digest=hashlib.sha256(basis).digest(),
-            clip=settings.clip,
+            clip=settings.bound(kind),
             minimum_people=fewest,
             length=mechanism.length,
             scale=mechanism.scale,

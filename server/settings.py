@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_type_hints
+from typing import TYPE_CHECKING, Final, TypeVar, get_type_hints
 
 from common.errors import ConfigError
 from common.messages import ROUND_SECONDS
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
+T = TypeVar("T")
 _CLIENT_KEYS: Final = frozenset({"people-folder"})
 """Keys of the same run configuration that are not for the server."""
 MOST_PEOPLE: Final = 128
 """In one round: more wait for the next (design, section 5)."""
+CLIPS: Final[dict[Kind, float]] = {"object": 1.5, "style": 2.0, "taste": 0.4}
+"""C by kind: on Pictograms 19 of 20 people are shorter (docs/learning.md). Noise is as large as C, so that too long a
+one hides everybody; where nearly all are longer, sums are withheld (`server.sanity`)."""
 _BACKBONE: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -54,9 +58,9 @@ class RunSettings:
     """Leave the noise out, which only virtual people of a simulation accept; a device refuses such rounds."""
     wave_size: tuple[int, ...] = ()
     """How many must be ready for a round to start: one number for all kinds or one for each; none for the minimum."""
-    clip: float = 1.0
-    """C, in units of the embedding: a longer x = Pᵀδ is scaled down to it. On Pictograms 19 of 20 people are shorter;
-    the noise is as large as C, so one of 4 would hide everybody (docs/learning.md)."""
+    clip: tuple[float, ...] = ()
+    """C, in units of the embedding: a longer x = Pᵀδ is scaled down to it. One number for all kinds or one for each;
+    none for `CLIPS`."""
     max_directions: int = 16
     """Most directions k of a cohort."""
     cohorts: int = 2
@@ -86,7 +90,8 @@ class RunSettings:
         _check(wave, "wave-size", "one number, or one for each kind, none below minimum-people", self.wave_size)
         for name in ("rounds", "max_directions", "cohorts"):
             _check(getattr(self, name) >= 1, name, "at least 1", getattr(self, name))
-        _check(math.isfinite(self.clip) and 0 < self.clip <= MAXIMUM_NORM, "clip", "above 0 and finite", self.clip)
+        clips = len(self.clip) in {0, 1, len(self.kinds)} and all(0 < clip <= MAXIMUM_NORM for clip in self.clip)
+        _check(clips, "clip", "one number, or one for each kind, above 0 and finite", self.clip)
         most = ROUND_SECONDS / 5
         _check(self.deadline_seconds <= most, "deadline-seconds", f"at most {most:g}", self.deadline_seconds)
         for name in ("poll_seconds", "deadline_seconds", "patience_seconds"):
@@ -120,9 +125,15 @@ class RunSettings:
 
     def wave(self, kind: Kind) -> int:
         """Say how many must be ready for a round of this kind to start."""
-        if not self.wave_size:
-            return self.minimum_people
-        return self.wave_size[self.kinds.index(kind) if len(self.wave_size) > 1 else 0]
+        return self._of(kind, self.wave_size, self.minimum_people)
+
+    def bound(self, kind: Kind) -> float:
+        """Return C of rounds of this kind."""
+        return self._of(kind, self.clip, CLIPS[kind])
+
+    def _of(self, kind: Kind, given: tuple[T, ...], otherwise: T) -> T:
+        """Return what was given for a kind, or for all."""
+        return given[self.kinds.index(kind) if len(given) > 1 else 0] if given else otherwise
 
 
 def _read(key: str, form: object, value: object) -> object:
@@ -136,6 +147,11 @@ def _read(key: str, form: object, value: object) -> object:
     parts = [part.strip() for part in str(value).split(",") if part.strip()]
     if form == tuple[Kind, ...] and isinstance(value, str):
         return tuple(parts)
+    if form == tuple[float, ...] and type(value) in {int, float, str}:
+        try:
+            return tuple(float(part) for part in parts)
+        except ValueError:
+            pass
     if form == tuple[int, ...] and type(value) in {int, str} and all(part.isdecimal() for part in parts):
         return tuple(int(part) for part in parts)
     message = f"{key} cannot be {value!r}: give it the type that the documentation of the run configuration states"

@@ -68,8 +68,9 @@ wave-size = ""
 # What a round costs each of its people at most, as central epsilon at delta. The noise is planned for it.
 epsilon = 1.0
 delta = 1e-6
-# Longest displacement, in units of the embedding; a longer one is scaled down to it.
-clip = 1.0
+# Longest displacement, in units of the embedding; a longer one is scaled down to it, and noise is as large: one number,
+# or one for each kind ("1.5,2,0.4"). Empty: what suits each kind.
+clip = ""
 # Most directions of a cohort, and most cohorts of a prior.
 max-directions = 16
 cohorts = 2

@@ -322,7 +322,7 @@ def _settings(folder: Path, url: str) -> RunSettings:
         rounds=1,
         minimum_people=FEWEST,
         epsilon=EPSILON,
-        clip=CLIP,
+        clip=(CLIP,),
         cohorts=1,
         poll_seconds=1.0,
         deadline_seconds=DEADLINE,

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from client.quiet import quiet
+from server.settings import CLIPS
 from simulations.basis import public_basis
 from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.intervals import median_interval
-from simulations.benchmarks.priors import CLIP, DELTA, people_for_a_prior, prior_of
+from simulations.benchmarks.priors import DELTA, people_for_a_prior, prior_of
 from simulations.benchmarks.searches import KEPT, Found, Search, Trial, displacement, found, is_kept, searcher
 from simulations.population import Person, crowd, owner_of_many, people
 
@@ -34,8 +35,6 @@ KINDS: Final[tuple[Kind, ...]] = ("object", "style")
 GRADIENT, REFERENCE, ALONE = "gradient", "published (ZOODiP)", "ours, no prior"
 BORROWED = "others' token, unsearched"
 """What others can know of a style at most: the gradient's token of many pictures of it, none of them a newcomer's."""
-FITTING: Final = 1.0
-"""C as an operator's default is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,45 +173,33 @@ def learned_by_crowd(
 
 
 def priors(learned: NDArray[np.float64], kind: Kind, trial: Trial, size: Size, seed: int) -> list[Search]:
-    """Return searches with the priors of all sizes, ε and clips, as far as there are any: noise leaves few."""
+    """Return searches with the priors of all sizes and ε, as far as there are any: noise leaves few."""
     engine = searcher(trial.kept)
     basis = public_basis(engine).astype(np.float64)
     drawn = np.random.default_rng(seed)
     crowds = [(f"{count:,}", learned[:count]) for count in size.others]
     crowds += [(f"{count:,} (redrawn)", learned[drawn.integers(len(learned), size=count)]) for count in size.redrawn]
-    noises = [(math.inf, CLIP), *((epsilon, clip) for clip in (CLIP, FITTING) for epsilon in size.epsilons)]
     there: list[Search] = []
     for people_in, rows in crowds:
-        for epsilon, clip in noises:
-            name = f"ours, prior of {people_in}"
-            if math.isfinite(epsilon):
-                name += f", ε = {epsilon:g}" + (f", clip {clip:g}" if clip != CLIP else "")
-            made = prior_of(
-                rows, kind, backbone=engine.fingerprint, public_basis=basis, epsilon=epsilon, clip=clip, seed=seed
-            )
+        for epsilon in (math.inf, *size.epsilons):
+            name = f"ours, prior of {people_in}" + (f", ε = {epsilon:g}" if math.isfinite(epsilon) else "")
+            made = prior_of(rows, kind, backbone=engine.fingerprint, public_basis=basis, epsilon=epsilon, seed=seed)
             if made is not None:
                 there.append(Search(name=name, way="ours", prior=made))
     return there
 
 
 def first_priors(learned: NDArray[np.float64], kind: Kind, trial: Trial, size: Size, seed: int) -> list[str]:
-    """Say how many people a first prior takes, at every ε and clip."""
+    """Say how many people a first prior takes, at every ε."""
     engine = searcher(trial.kept)
     basis = public_basis(engine).astype(np.float64)
     found = []
-    for clip in (CLIP, FITTING):
-        for epsilon in size.epsilons:
-            people_needed = people_for_a_prior(
-                learned,
-                kind,
-                backbone=engine.fingerprint,
-                public_basis=basis,
-                epsilon=epsilon,
-                clip=clip,
-                seed=seed,
-            )
-            count = "none of a million" if people_needed is None else f"{people_needed:,}"
-            found.append(f"{kind}, ε = {epsilon:g}, clip {clip:g}: {count}")
+    for epsilon in size.epsilons:
+        people_needed = people_for_a_prior(
+            learned, kind, backbone=engine.fingerprint, public_basis=basis, epsilon=epsilon, seed=seed
+        )
+        count = "none of a million" if people_needed is None else f"{people_needed:,}"
+        found.append(f"{kind}, ε = {epsilon:g}: {count}")
     return found
 
 
@@ -330,13 +317,17 @@ def _notes(needed: Sequence[str], size: Size) -> list[str]:
         "end share: median share of the gradient's improvement that the token has which a search ends with",
         f"priors: of people who learned in {size.taught} forwards; none owns a newcomer's object or picture",
         *(f"{count:,} (redrawn): {count:,} people drawn from the {least} with replacement" for count in size.redrawn),
-        f"noise: ε a round and person at δ = {DELTA:g}, rounds of at most 128, clip {CLIP:g} unless said otherwise",
+        f"noise: ε a round and person at δ = {DELTA:g}, rounds of at most 128; clips as an operator's are: {_clips()}",
         f"{BORROWED}: one token that the gradient learned from {size.borrowed} pictures of the style, no newcomer's",
         "where noise leaves no prior there is no row: newcomers search as without one",
         f"people until there is a first prior (125 doubled, redrawn): {'; '.join(needed)}",
         "the gradient's forward passes each had a backward one, not counted",
         "the lexicon is made once for a backbone and costs 2,900 forwards more, which no person spends",
     ]
+
+
+def _clips() -> str:
+    return ", ".join(f"{CLIPS[kind]:g} ({kind})" for kind in KINDS)
 
 
 def _finite(value: float) -> float | None:

@@ -18,13 +18,11 @@ from common.prior import Kind, Prior
 from common.privacy import noise_variance
 from common.statistics import block_length
 from server.rounds import TOLERANCE, planned
-from server.settings import MOST_PEOPLE
+from server.settings import CLIPS, MOST_PEOPLE
 from server.update import RoundSum, next_prior
 
-CLIP: Final = 4.0
-"""C as an operator's default was until it was seen to hide everybody; `FITTING` of `forwards` is as it is now."""
 DIRECTIONS: Final = 16
-"""The same of the directions kept."""
+"""Most directions of a cohort, as an operator's default is."""
 DELTA: Final = 1e-6
 
 
@@ -50,7 +48,7 @@ def prior_of(
     backbone: str,
     public_basis: NDArray[np.float64],
     epsilon: float = math.inf,
-    clip: float = CLIP,
+    clip: float | None = None,
     seed: int = 0,
     copies: NDArray[np.int64] | None = None,
 ) -> Prior | None:
@@ -62,10 +60,11 @@ def prior_of(
         backbone: SHA-256 (hex) of the weights.
         public_basis: P, shape (width, dimensions).
         epsilon: what a round costs each of its people; infinite is no noise.
-        clip: C, in units of the embedding.
+        clip: C, in units of the embedding; None for an operator's default.
         seed: of the noise.
         copies: how many people have each of the displacements, shape (people,); one each unless it is said.
     """
+    clip = clip or CLIPS[kind]
     announced = Announcement(
         round_id="benchmark",
         backbone=backbone,
@@ -110,7 +109,7 @@ def people_for_a_prior(
     backbone: str,
     public_basis: NDArray[np.float64],
     epsilon: float,
-    clip: float = CLIP,
+    clip: float | None = None,
     seed: int = 0,
 ) -> int | None:
     """Return how many people it takes until there is a first prior: 125 times a power of two; None above a million.

@@ -120,7 +120,7 @@ def test_a_newcomer_without_a_choice_draws_with_the_tastes_of_others(
 
     prior = current_prior(newcomer, backbone, "taste")
     assert (prior.kind, prior.people) == ("taste", PEOPLE)
-    given = [clip(BASIS.T.astype(np.float64) @ one.displacement, settings.clip) for one in concepts]
+    given = [clip(BASIS.T.astype(np.float64) @ one.displacement, settings.bound("taste")) for one in concepts]
     [cohort] = prior.cohorts
     np.testing.assert_allclose(cohort.mean, np.mean(given, axis=0), atol=1e-4)
     token, anchor = taste_token(newcomer, pipeline, tiny_backbone, QUIET)

@@ -55,7 +55,7 @@ def state(tmp_path_factory):
     np.save(folder / "basis.npy", np.linalg.qr(rng.standard_normal((WIDTH, DIMENSIONS)))[0])
     settings = RunSettings(
         state_folder=folder, backbone=BACKBONE, public_basis=folder / "basis.npy", kinds=("object",), rounds=1,
-        minimum_people=8, clip=CLIP, cohorts=1, epsilon=60.0, deadline_seconds=10.0, patience_seconds=30.0,
+        minimum_people=8, clip=(CLIP,), cohorts=1, epsilon=60.0, deadline_seconds=10.0, patience_seconds=30.0,
     )  # fmt: skip
     crowds = [
         [Device(x) for x in rng.normal(0.4, [0.7, 0.3, 0.1], (14, DIMENSIONS))] + [Gone(np.zeros(DIMENSIONS))]

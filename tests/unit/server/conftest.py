@@ -53,7 +53,7 @@ def settings(tmp_path):
         rounds=1,
         minimum_people=3,
         unprotected_simulation=True,
-        clip=CLIP,
+        clip=(CLIP,),
         cohorts=1,
         poll_seconds=5.0,
         deadline_seconds=10.0,

@@ -28,7 +28,7 @@ def test_a_run_configuration_comes_back():
     )
     assert settings.kinds == ("style", "object")
     assert (settings.wave("style"), settings.wave("object")) == (12, 8)
-    assert (settings.clip, settings.epsilon, settings.delta) == (3.0, 2.0, 1e-6)
+    assert (settings.clip, settings.epsilon, settings.delta) == ((3.0,), 2.0, 1e-6)
     assert settings.unprotected_simulation is True
     assert settings.public_basis == Path("/basis.npy")
     assert RunSettings.from_run_config(settings.to_run_config()) == settings
@@ -54,6 +54,14 @@ def test_a_wave_is_the_minimum_unless_said_otherwise():
     assert RunSettings.from_run_config(GOOD).wave("style") == 8
     assert RunSettings.from_run_config({**GOOD, "wave-size": 9}).wave("style") == 9
     assert RunSettings.from_run_config({**GOOD, "wave-size": ""}).wave("object") == 8
+
+
+def test_each_kind_has_a_clip_that_suits_it_unless_said_otherwise():
+    settings = RunSettings.from_run_config(GOOD)
+    assert [settings.bound(kind) for kind in ("object", "style", "taste")] == [1.5, 2.0, 0.4]
+    assert RunSettings.from_run_config({**GOOD, "clip": 3}).bound("taste") == 3.0
+    settings = RunSettings.from_run_config({**GOOD, "kinds": "taste,object", "clip": "0.3,2"})
+    assert (settings.bound("taste"), settings.bound("object")) == (0.3, 2.0)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -88,6 +96,9 @@ def test_what_has_no_default_must_be_given(name):
         ("wave-size", "8,8"),
         ("wave-size", "many"),
         ("clip", 0.0),
+        ("clip", "1.5,0"),
+        ("clip", "1.5,2"),
+        ("clip", "long"),
         ("clip", float("nan")),
         ("clip", float("inf")),
         ("poll-seconds", 0),

@@ -23,7 +23,7 @@ def displacements(people, spread=0.4, seed=0):
 
 def test_without_noise_a_prior_is_its_peoples_mean_and_directions():
     rows = displacements(100)
-    prior = prior_of(rows, "object", **SHARED)
+    prior = prior_of(rows, "object", **SHARED, clip=4.0)
     assert prior is not None
     assert prior.people == 100
     np.testing.assert_allclose(prior.cohorts[0].mean, rows.mean(axis=0)[:DIMENSIONS], atol=1e-9)
