@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from client.learn.descent import Descent
-from client.learn.subspace import cohort_covariance, cohort_mean, shaped
+from client.learn.subspace import cohort_mean, shaped
 from client.learn.task import Task
 from common.prior import Prior
 
@@ -68,9 +68,7 @@ def choose_start(
             scores[:alone] += task.trust
         best = int(scores.argmin())
         spent = len(draws) * len(starts)
-    covariance = task.covariance()
-    if (cohort := best - alone) >= 0:
-        covariance = cohort_covariance(*cohorts[cohort], covariance)
+    covariance = task.covariance(cohorts[best - alone] if best >= alone else None)
     return Start(
         descent=Descent(task=task, shape=shaped(covariance, starts[best], task.engine.lexicon)),
         name=names[best],

@@ -13,7 +13,8 @@ from client.backbone.lexicon import noisiest
 from client.learn.evidence import Quadratic
 from client.learn.preservation import Preservation
 from client.learn.settings import Settings
-from client.learn.subspace import Shape, vocabulary_covariance
+from client.learn.subspace import Shape, as_wide, cohort_covariance, vocabulary_covariance
+from common.prior import Cohort, Prior
 
 FIRST_VALIDATION = 96
 """Forwards before the first validation: by then most of what a search gains is gained."""
@@ -72,9 +73,10 @@ class Photos:
             starts.append(("words", lexicon.start(self.latents).repeat(self.engine.vectors)))
         return starts
 
-    def covariance(self) -> Tensor:
-        """Return how the backbone's own words are spread."""
-        return vocabulary_covariance(self.engine.vocabulary())
+    def covariance(self, known: tuple[Prior, Cohort] | None = None) -> Tensor:
+        """Return how the backbone's own words are spread, or a cohort's tokens: they say where to look, not how far."""
+        words = vocabulary_covariance(self.engine.vocabulary())
+        return words if known is None else as_wide(cohort_covariance(*known, words), words, self.engine.lexicon)
 
     def evidence(self, axes: int) -> Quadratic:
         """Return that no draw was seen yet."""

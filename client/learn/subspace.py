@@ -73,12 +73,7 @@ def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None) -> Shape
     predictions answer to (H, the lexicon's curvature). Along each the spread is one, and an eigenvalue is what the loss
     is expected to fall by from going there. Without a lexicon H is the identity: axes are principal directions.
     """
-    values, vectors = torch.linalg.eigh(covariance.double())
-    half = vectors * values.clamp(min=0).sqrt()
-    answer = half.T @ half
-    if lexicon is not None:
-        seen = lexicon.basis.double().T @ half
-        answer = seen.T @ lexicon.curvature.double() @ seen
+    half, answer = _answer(covariance, lexicon)
     gains, turned = torch.linalg.eigh(answer)
     gains, turned = gains.flip(0).clamp(min=0), turned.flip(1)
     enough = int((gains.cumsum(0) < KEPT * gains.sum()).sum()) + 1
@@ -87,6 +82,26 @@ def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None) -> Shape
     rows = (half @ turned).T.float().contiguous()
     rest = rows[count:].clone() if enough > MOST else rows[:0].clone()
     return Shape(origin=origin, axes=rows[:count].clone(), rest=rest)
+
+
+def as_wide(covariance: Tensor, public: Tensor, lexicon: Lexicon | None) -> Tensor:
+    """Return a covariance, shape (width, width), scaled so that a search expects to gain as much as under the public.
+
+    People's tokens tell where to look, not how far to go: were they to say that too, those of a population whose
+    searches go far would send the next ones farther, version by version, and short ones hold the next ones back.
+    """
+    own, given = (float(_answer(each, lexicon)[1].trace()) for each in (covariance, public))
+    return covariance * (given / own) if own > 0 else public
+
+
+def _answer(covariance: Tensor, lexicon: Lexicon | None) -> tuple[Tensor, Tensor]:
+    """Return Σ^½ and Σ^½ H Σ^½ (up to a rotation), in double precision."""
+    values, vectors = torch.linalg.eigh(covariance.double())
+    half = vectors * values.clamp(min=0).sqrt()
+    if lexicon is None:
+        return half, half.T @ half
+    seen = lexicon.basis.double().T @ half
+    return half, seen.T @ lexicon.curvature.double() @ seen
 
 
 def vocabulary_covariance(table: Tensor) -> Tensor:

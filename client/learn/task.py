@@ -11,6 +11,7 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.learn.settings import Settings
 from client.learn.subspace import Shape
+from common.prior import Cohort, Prior
 
 
 class Evidence(Protocol):
@@ -74,8 +75,8 @@ class Task(Protocol):
         """
         ...
 
-    def covariance(self) -> Tensor:
-        """Return how tokens are spread as far as is publicly known, shape (width, width)."""
+    def covariance(self, known: tuple[Prior, Cohort] | None = None) -> Tensor:
+        """Return how tokens are spread, shape (width, width), as far as is publicly known or as a cohort's are."""
         ...
 
     def evidence(self, axes: int) -> Evidence:

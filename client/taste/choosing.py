@@ -13,8 +13,9 @@ from client.backbone.engine import Engine
 from client.backbone.latents import Batch, Latents, draw_batch
 from client.learn.estimator import forward_jacobian
 from client.learn.settings import Settings
-from client.learn.subspace import REACH, Shape, vocabulary_covariance
+from client.learn.subspace import REACH, Shape, cohort_covariance, vocabulary_covariance
 from client.taste.margins import BETA, Margins, preference_loss
+from common.prior import Cohort, Prior
 
 KIND: Final = "taste"
 
@@ -94,9 +95,9 @@ class Choosing:
         """Return the middle of the taste words: a taste has no class word."""
         return [("anchor", word)]
 
-    def covariance(self) -> Tensor:
-        """Return the spread of taste words."""
-        return self.spread
+    def covariance(self, known: tuple[Prior, Cohort] | None = None) -> Tensor:
+        """Return the spread of taste words, or of a cohort's tastes."""
+        return self.spread if known is None else cohort_covariance(*known, self.spread)
 
     def evidence(self, axes: int) -> Margins:
         """Return that no pair was looked at yet."""

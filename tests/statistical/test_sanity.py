@@ -7,9 +7,9 @@ noticed; with noise of variance 0.5 (120 people, 1,000 before) from a third on, 
 zeros or only duplicates were always noticed, a third of them now and then, a tenth hardly ever. The seeds here are
 fixed, so nothing below fails by chance.
 
-With 150 displacements that were really learned (`simulations.attacks.displacements`, then of length 1.2, 64 dimensions): of 90
-honest rounds of 12 or 24 people after 24 or 72, none was withheld. A tenth of garbage was noticed in 59 of 60 rounds at
-a clip of 4, and in 1 of 30 at a clip of 2, where a quarter was in 22 of 30: the clip bounds what garbage can do.
+With 150 displacements that were really learned (`simulations.attacks.displacements`, then 1.2 long, 64 dimensions): of
+90 honest rounds of 12 or 24 people after 24 or 72, none was withheld. A tenth of garbage was noticed in 59 of 60 rounds
+at a clip of 4, and in 1 of 30 at a clip of 2, where a quarter was in 22 of 30: the clip bounds what garbage can do.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from client.backbone.lexicon import Lexicon
-from client.learn.subspace import LEADING, MOST, shaped
+from client.learn.subspace import LEADING, MOST, as_wide, shaped
 
 WIDTH = 12
 
@@ -32,6 +33,23 @@ def test_a_search_looks_where_people_differ_and_predictions_answer():
     assert shape.axes[0].abs().argmax() == 1
     torch.testing.assert_close(shape.axes.norm(dim=1), torch.tensor([2.0, 1.0]), atol=1e-4, rtol=0)
     assert len(shape.rest) == 0
+
+
+@pytest.mark.parametrize("length", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize("lexicon", [None, curved([2.0, 1.0, 0.5, 0.25])], ids=["no lexicon", "a lexicon"])
+def test_however_far_others_went_a_search_looks_their_way_and_no_farther(length, lexicon):
+    public, others = torch.eye(WIDTH), torch.diag(torch.tensor([0.1, 4.0] + [0.2] * (WIDTH - 2)))
+    alone = shaped(public, torch.zeros(WIDTH), lexicon)
+    shape = shaped(as_wide(length**2 * others, public, lexicon), torch.zeros(WIDTH), lexicon)
+    torch.testing.assert_close(shape.axes, shaped(as_wide(others, public, lexicon), shape.origin, lexicon).axes)
+    assert shape.axes[0].abs().argmax() == 1
+    answers = torch.ones(WIDTH) if lexicon is None else torch.cat([lexicon.curvature.diag(), torch.zeros(WIDTH - 4)])
+    gains = [float((each.axes.square() * answers).sum()) for each in (alone, shape)]
+    assert gains[1] == pytest.approx(gains[0], rel=0.05)  # a few axes that are worth little are left out
+
+
+def test_of_people_who_never_moved_a_search_learns_nothing():
+    assert as_wide(torch.zeros(WIDTH, WIDTH), torch.eye(WIDTH), None).equal(torch.eye(WIDTH))
 
 
 def test_a_place_of_several_vectors_moves_each_along_the_same_axes():
