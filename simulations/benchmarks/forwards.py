@@ -51,8 +51,8 @@ class Size:
     newcomers: int
     """Of each kind."""
     foremost: int
-    """So many of them search in every way before the others begin, whose first searches are by the gradient, without a
-    prior and with the prior of the most people, and the next, when all are there, as published."""
+    """When everybody has searched by the gradient, without a prior and with the prior of the most people, so many
+    search in every other way too; then the others, as published first."""
     descent: int
     """Steps of the gradient."""
     forwards: int
@@ -85,7 +85,7 @@ FULL = Size(
     newcomers=30,
     foremost=5,
     descent=120,
-    forwards=600,
+    forwards=1000,
     published=3000,
     taught=240,
     minutes=90,
@@ -223,9 +223,9 @@ def race(
 
     def late(task: tuple[Person, Search]) -> int:
         person, search = task
-        if person in foremost:
+        if search.name in main:
             return 0
-        return 1 if search.name in main else 2 if search.name == REFERENCE else 3
+        return 1 if person in foremost else 2 if search.name == REFERENCE else 3
 
     tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
     tasks.sort(key=late)  # stable: turns stay
