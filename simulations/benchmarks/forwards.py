@@ -147,7 +147,7 @@ def run(*, full: bool, seed: int, kept: Path = KEPT) -> Report:
             searches[kind] = priors(learned, kind, trial, size, seed)
             needed += first_priors(learned, kind, trial, size, seed)
         owner = owner_of_many(newcomers, size.borrowed, seed)
-        searches["style"].append(Search(name=BORROWED, way="borrowed", owner=owner))
+        searches["style"].insert(0, Search(name=BORROWED, way="borrowed", owner=owner))
         raced = race(pool, trial, newcomers, searches, size, seed, end, told)
     return report(raced, needed, size, seed, full=full)
 
