@@ -1,6 +1,6 @@
 """Write what benchmarks measured into docs/, and keep their files in docs/measured/: nobody types a number twice.
 
-make bench NAME=forwards FULL=1; make bench NAME=quality FULL=1; make bench NAME=taste FULL=1
+for name in forwards quality memory large taste; do make bench NAME=$name FULL=1; done
 python -m simulations.benchmarks.document
 """
 
@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from simulations.benchmarks.framework import Value, cell
-from simulations.benchmarks.tables import BENCH, bars, insert, plain, read, source, table
+from simulations.benchmarks.tables import BENCH, bars, insert, read, source, table
 
-DOCUMENTS: Final = {Path("docs/learning.md"): ("forwards", "quality"), Path("docs/taste.md"): ("taste",)}
+DOCUMENTS: Final = {
+    Path("docs/learning.md"): ("forwards", "quality"),
+    Path("docs/engines.md"): ("memory", "large"),
+    Path("docs/taste.md"): ("taste",),
+}
 """Which benchmarks each of the documents has the tables of."""
 KEPT: Final = Path("docs/measured")
 """The files that the documents' tables were made from."""
@@ -24,8 +28,14 @@ KINDS: Final = ("object", "style")
 def measured(reports: dict[str, dict[str, Any]]) -> str:
     """Give the tables of a document's benchmarks, from their files."""
     shorts = {"forwards": _forwards, "quality": _quality}
-    found = [_by_kind(one, shorts[name]) if name in shorts else plain(one, name) for name, one in reports.items()]
+    found = [_by_kind(one, shorts[name]) if name in shorts else _whole(one, name) for name, one in reports.items()]
     return "\n\n".join(found)
+
+
+def _whole(report: dict[str, Any], name: str) -> str:
+    """Give a table of the rows as they are and, where something was promised, one of the promises."""
+    parts = [source(report, name), table(report["rows"])]
+    return "\n\n".join([*parts, _promises(report), bars(report)] if report["bars"] else parts)
 
 
 def _by_kind(report: dict[str, Any], short: Callable[[dict[str, Any]], dict[str, Any]]) -> str:

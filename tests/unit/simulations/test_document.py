@@ -27,7 +27,16 @@ def test_the_document_has_the_tables_of_the_files_beside_it(document):
     assert text.count(BEGIN) == text.count(END) == 1
 
 
-@pytest.mark.parametrize(("name", "column"), [("forwards", "end share"), ("quality", "likeness"), ("taste", "won")])
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("forwards", "end share"),
+        ("quality", "likeness"),
+        ("memory", "running MB"),
+        ("large", "seconds"),
+        ("taste", "won"),
+    ],
+)
 def test_another_number_would_be_another_document(name, column):
     [document] = [document for document, names in DOCUMENTS.items() if name in names]
     reports = reports_of(document)
