@@ -55,6 +55,17 @@ def _subjects(members: list[str]) -> dict[tuple[str, str], list[str]]:
     return found
 
 
+def _members(archive: Path) -> list[str]:
+    with zipfile.ZipFile(archive) as file:
+        return sorted(file.namelist())
+
+
+def _unspoken(members: list[str], apart: Sequence[Person]) -> list[str]:
+    """Return the pictures of the held-out style that are none of ``apart``'s."""
+    spoken = {member for person in apart for member in person.pictures}
+    return [member for member in members if member.startswith("style/") and member not in spoken]
+
+
 def people(objects: int, styles: int, seed: int, archive: Path = ARCHIVE) -> list[Person]:
     """Draw people without replacement of subjects: first those with an object, then those with a style.
 
@@ -63,8 +74,7 @@ def people(objects: int, styles: int, seed: int, archive: Path = ARCHIVE) -> lis
     Raises:
         ConfigError: more people are asked for than there are subjects or pictures.
     """
-    with zipfile.ZipFile(archive) as file:
-        members = sorted(file.namelist())
+    members = _members(archive)
     chooser = random.Random(seed)  # noqa: S311 - a reproducible choice of pictures, no secret
     subjects = {k: v for k, v in _subjects(members).items() if len(v) >= PICTURES[0]}
     owned = [m for m in members if m.startswith("style/")]
@@ -96,14 +106,12 @@ def crowd(
     Raises:
         ConfigError: nothing is left to draw from, or there are not so many choices of pictures.
     """
-    with zipfile.ZipFile(archive) as file:
-        members = sorted(file.namelist())
+    members = _members(archive)
     chooser = random.Random(f"{kind}/{seed}")  # noqa: S311 - a reproducible choice of pictures, no secret
     theirs = {person.subject for person in apart} if kind == "object" else set()
-    spoken = {member for person in apart for member in person.pictures}
     owned = {key: v for key, v in _subjects(members).items() if len(v) >= PICTURES[0] and key[1] not in theirs}
     if kind == "style":
-        owned = {("", "vintage"): [m for m in members if m.startswith("style/") and m not in spoken]}
+        owned = {("", "vintage"): _unspoken(members, apart)}
     things = sorted(owned)
     most = min((math.comb(len(owned[thing]), PICTURES[0]) for thing in things), default=0) * len(things)
     if count > most:
@@ -125,10 +133,7 @@ def crowd(
 
 def owner_of_many(apart: Sequence[Person], count: int, seed: int, archive: Path = ARCHIVE) -> Person:
     """Return somebody who owns so many pictures of the held-out style, or all there are, and none of ``apart``'s."""
-    with zipfile.ZipFile(archive) as file:
-        members = sorted(file.namelist())
-    spoken = {member for person in apart for member in person.pictures}
-    left = [member for member in members if member.startswith("style/") and member not in spoken]
+    left = _unspoken(_members(archive), apart)
     chooser = random.Random(f"many/{seed}")  # noqa: S311 - a reproducible choice of pictures, no secret
     chosen = tuple(sorted(chooser.sample(left, min(count, len(left)))))
     return Person(number=2 * CROWD, kind="style", subject="vintage", class_word="", pictures=chosen)

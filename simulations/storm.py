@@ -163,7 +163,10 @@ def _strike(part: str, harbour: Harbour, device: int, url: str) -> bool:
     if part == "database":
         drop_connections(url)
         return True
-    found = {"serverapp": _server_app(harbour), "device": device}.get(part) or harbour.part(part)
+    if part == "device":
+        found: int | None = device
+    else:
+        found = _server_app(harbour) if part == "serverapp" else harbour.part(part)
     if found is None:
         return False
     with suppress(ProcessLookupError):

@@ -73,7 +73,12 @@ def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None) -> Shape
     predictions answer to (H, the lexicon's curvature). Along each the spread is one, and an eigenvalue is what the loss
     is expected to fall by from going there. Without a lexicon H is the identity: axes are principal directions.
     """
-    half, answer = _answer(covariance, lexicon)
+    values, vectors = torch.linalg.eigh(covariance.double())
+    half = vectors * values.clamp(min=0).sqrt()
+    answer = half.T @ half
+    if lexicon is not None:
+        seen = lexicon.basis.double().T @ half
+        answer = seen.T @ lexicon.curvature.double() @ seen
     gains, turned = torch.linalg.eigh(answer)
     gains, turned = gains.flip(0).clamp(min=0), turned.flip(1)
     enough = int((gains.cumsum(0) < KEPT * gains.sum()).sum()) + 1
@@ -90,18 +95,16 @@ def as_wide(covariance: Tensor, public: Tensor, lexicon: Lexicon | None) -> Tens
     People's tokens tell where to look, not how far to go: were they to say that too, those of a population whose
     searches go far would send the next ones farther, version by version, and short ones hold the next ones back.
     """
-    own, given = (float(_answer(each, lexicon)[1].trace()) for each in (covariance, public))
+    own, given = _gain(covariance, lexicon), _gain(public, lexicon)
     return covariance * (given / own) if own > 0 else public
 
 
-def _answer(covariance: Tensor, lexicon: Lexicon | None) -> tuple[Tensor, Tensor]:
-    """Return Σ^½ and Σ^½ H Σ^½ (up to a rotation), in double precision."""
-    values, vectors = torch.linalg.eigh(covariance.double())
-    half = vectors * values.clamp(min=0).sqrt()
+def _gain(covariance: Tensor, lexicon: Lexicon | None) -> float:
+    """Return what a search expects to gain in all, tr(ΣH): the sum of `shaped`'s eigenvalues."""
     if lexicon is None:
-        return half, half.T @ half
-    seen = lexicon.basis.double().T @ half
-    return half, seen.T @ lexicon.curvature.double() @ seen
+        return float(covariance.double().trace())
+    basis = lexicon.basis.double()
+    return float((basis.T @ covariance.double() @ basis @ lexicon.curvature.double()).trace())
 
 
 def vocabulary_covariance(table: Tensor) -> Tensor:

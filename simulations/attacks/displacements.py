@@ -6,7 +6,7 @@ its engine, on the default backbone, from the held-out pictures (`simulations.po
 
     python -m simulations.attacks.displacements [PEOPLE]
 
-takes about 6 processor seconds for a person, goes on where it was stopped, and writes `SOURCE`.
+takes about 3 processor seconds for a person, goes on where it was stopped, and writes `SOURCE`.
 """
 
 from __future__ import annotations

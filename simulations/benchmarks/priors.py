@@ -64,7 +64,8 @@ def prior_of(
         seed: of the noise.
         copies: how many people have each of the displacements, shape (people,); one each unless it is said.
     """
-    clip = clip or CLIPS[kind]
+    if clip is None:
+        clip = CLIPS[kind]
     announced = Announcement(
         round_id="benchmark",
         backbone=backbone,

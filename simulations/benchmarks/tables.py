@@ -64,11 +64,6 @@ def bars(report: dict[str, Any]) -> str:
     )
 
 
-def plain(report: dict[str, Any], name: str) -> str:
-    """Give a benchmark's table as it is: what measured it, its rows, whether its bars hold."""
-    return "\n\n".join((source(report, name), table(report["rows"]), bars(report)))
-
-
 def _number(value: Value) -> str:
     """Write a value as a terminal shows it, but large ones without an exponent."""
     return f"{value:,.0f}" if isinstance(value, float) and abs(value) >= 100 else cell(value)
