@@ -56,11 +56,13 @@ def choose_start(
     if known is not None:
         starts, names = [*starts, known], [*names, "known"]
     cohorts = [] if prior is None else [(prior, cohort) for cohort in prior.cohorts]
-    if len(cohorts) * task.costs(DRAWS) > task.settings.overhead * task.settings.forwards:
-        cohorts = []
+    best, spent, alone = 0, 0, len(starts)
+    asked = len(cohorts) + (alone == 1)  # a single start would not be scored without a prior
+    overhead = asked * task.costs(DRAWS) if cohorts else 0
+    if overhead > task.settings.overhead * task.settings.forwards:
+        cohorts, overhead = [], 0
     starts += [anchor + cohort_mean(*each).repeat(vectors) for each in cohorts]
     names += [f"cohort {number}" for number in range(len(cohorts))]
-    best, spent, alone = 0, 0, len(starts) - len(cohorts)
     draws = task.draws(DRAWS, generator) if len(starts) > 1 else ()
     if len(starts) > 1:
         scores = task.losses(torch.stack(starts), draws)
@@ -74,5 +76,5 @@ def choose_start(
         name=names[best],
         anchor=anchor,
         forwards=spent,
-        overhead=task.costs(DRAWS) * len(cohorts),
+        overhead=overhead,
     )

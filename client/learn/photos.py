@@ -67,11 +67,15 @@ class Photos:
         return rows
 
     def anchors(self, word: Tensor) -> list[tuple[str, Tensor]]:
-        """Return the class word and, of an object, what the lexicon gives for the photos."""
-        lexicon, starts = self.engine.lexicon, [("anchor", word)]
-        if lexicon is not None and self.kind == "object":  # what a style is drawn on has nothing to do with the style
-            starts.append(("words", lexicon.start(self.latents).repeat(self.engine.vectors)))
-        return starts
+        """Return the class word, where there is one, and what the lexicon gives for the photos.
+
+        No word is nowhere to begin: of a vector of zeros nothing but the direction that it leaves in says what is drawn.
+        """
+        lexicon = self.engine.lexicon
+        if lexicon is None:
+            return [("anchor", word)]
+        words = ("words", lexicon.start(self.latents).repeat(self.engine.vectors))
+        return [("anchor", word), words] if word.any() else [words]
 
     def covariance(self, known: tuple[Prior, Cohort] | None = None) -> Tensor:
         """Return how the backbone's own words are spread, or a cohort's tokens: they say where to look, not how far."""

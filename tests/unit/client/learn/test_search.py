@@ -160,11 +160,12 @@ def test_words_give_an_object_its_start_and_displacements_are_counted_from_there
     assert result.start_loss == alone.start_loss  # counted from the class word either way
 
 
-def test_a_style_begins_where_it_would_without_words(bowl, latents):
-    bowl.lexicon = words_that_draw(bowl, latents)
+def test_where_there_is_no_word_a_search_begins_with_what_the_lexicon_gives(bowl, latents):
+    lexicon = words_that_draw(bowl, latents)
+    bowl.lexicon = replace(lexicon, weights=lexicon.weights + 30)  # worse than zeros, and yet
     result = learn(bowl, latents, kind="style", class_word="", settings=SETTINGS)
-    assert result.start == "anchor"
-    assert not result.anchor.any()
+    assert result.start == "words"
+    np.testing.assert_allclose(result.anchor, bowl.hidden + 30.02, atol=1e-5)
 
 
 def test_words_that_mislead_are_left_for_the_class_word(bowl, latents):
