@@ -69,7 +69,7 @@ class Photos:
     def anchors(self, word: Tensor) -> list[tuple[str, Tensor]]:
         """Return the class word, where there is one, and what the lexicon gives for the photos.
 
-        No word is nowhere to begin: of a vector of zeros nothing but the direction that it leaves in says what is drawn.
+        No word is nowhere to begin: from zeros a first look, half noise, decides on the direction and all that follows.
         """
         lexicon = self.engine.lexicon
         if lexicon is None:
