@@ -57,7 +57,7 @@ def choose_start(
         starts, names = [*starts, known], [*names, "known"]
     cohorts = [] if prior is None else [(prior, cohort) for cohort in prior.cohorts]
     best, spent, alone = 0, 0, len(starts)
-    asked = len(cohorts) + (alone == 1)  # a single start would not be scored without a prior
+    asked = len(cohorts) + (alone == 1)  # without a prior an only start is not scored
     overhead = asked * task.costs(DRAWS) if cohorts else 0
     if overhead > task.settings.overhead * task.settings.forwards:
         cohorts, overhead = [], 0

@@ -67,15 +67,11 @@ class Photos:
         return rows
 
     def anchors(self, word: Tensor) -> list[tuple[str, Tensor]]:
-        """Return the class word, where there is one, and what the lexicon gives for the photos.
-
-        No word is nowhere to begin: from zeros a first look, half noise, decides on the direction and all that follows.
-        """
-        lexicon = self.engine.lexicon
-        if lexicon is None:
-            return [("anchor", word)]
-        words = ("words", lexicon.start(self.latents).repeat(self.engine.vectors))
-        return [("anchor", word), words] if word.any() else [words]
+        """Return the class word and, of an object, what the lexicon gives for the photos."""
+        lexicon, starts = self.engine.lexicon, [("anchor", word)]
+        if lexicon is not None and self.kind == "object":  # what a style is drawn on has nothing to do with the style
+            starts.append(("words", lexicon.start(self.latents).repeat(self.engine.vectors)))
+        return starts
 
     def covariance(self, known: tuple[Prior, Cohort] | None = None) -> Tensor:
         """Return how the backbone's own words are spread, or a cohort's tokens: they say where to look, not how far."""

@@ -8,6 +8,7 @@ import torch
 
 from client.backbone.lexicon import Lexicon
 from client.learn.checkpoint import CheckpointError
+from client.learn.gate import DRAWS
 from client.learn.search import LossError, learn
 from client.learn.settings import Settings
 from common.errors import ConfigError
@@ -68,6 +69,12 @@ def test_a_bad_prior_costs_at_most_its_share(bowl, latents):
     assert 0 < result.overhead <= SETTINGS.overhead * SETTINGS.forwards
     alone = run(bowl, latents, settings=replace(SETTINGS, forwards=SETTINGS.forwards - result.overhead))
     assert result.loss < 1.2 * alone.loss
+
+
+def test_scoring_the_only_start_there_is_counts_as_asking(bowl, latents):
+    spent = []
+    asked = run(bowl, latents, prior=a_prior(bowl, [-20] * 6), watch=lambda forwards, _: spent.append(forwards))
+    assert (asked.start, asked.overhead, spent[0]) == ("anchor", 2 * DRAWS, 2 * DRAWS)
 
 
 def test_a_budget_too_small_to_ask_about_a_prior_is_searched_without_one(bowl, latents):
@@ -160,12 +167,11 @@ def test_words_give_an_object_its_start_and_displacements_are_counted_from_there
     assert result.start_loss == alone.start_loss  # counted from the class word either way
 
 
-def test_where_there_is_no_word_a_search_begins_with_what_the_lexicon_gives(bowl, latents):
-    lexicon = words_that_draw(bowl, latents)
-    bowl.lexicon = replace(lexicon, weights=lexicon.weights + 30)  # worse than zeros, and yet
+def test_a_style_begins_where_it_would_without_words(bowl, latents):
+    bowl.lexicon = words_that_draw(bowl, latents)
     result = learn(bowl, latents, kind="style", class_word="", settings=SETTINGS)
-    assert result.start == "words"
-    np.testing.assert_allclose(result.anchor, bowl.hidden + 30.02, atol=1e-5)
+    assert result.start == "anchor"
+    assert not result.anchor.any()
 
 
 def test_words_that_mislead_are_left_for_the_class_word(bowl, latents):
