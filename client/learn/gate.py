@@ -56,25 +56,28 @@ def choose_start(
     if known is not None:
         starts, names = [*starts, known], [*names, "known"]
     cohorts = [] if prior is None else [(prior, cohort) for cohort in prior.cohorts]
-    best, spent, alone = 0, 0, len(starts)
-    asked = len(cohorts) + (alone == 1)  # without a prior an only start is not scored
-    overhead = asked * task.costs(DRAWS) if cohorts else 0
+    alone = len(starts)
+    overhead = _scoring(task, alone + len(cohorts)) - _scoring(task, alone)
     if overhead > task.settings.overhead * task.settings.forwards:
         cohorts, overhead = [], 0
     starts += [anchor + cohort_mean(*each).repeat(vectors) for each in cohorts]
     names += [f"cohort {number}" for number in range(len(cohorts))]
-    draws = task.draws(DRAWS, generator) if len(starts) > 1 else ()
+    best = 0
     if len(starts) > 1:
-        scores = task.losses(torch.stack(starts), draws)
+        scores = task.losses(torch.stack(starts), task.draws(DRAWS, generator))
         if cohorts:
             scores[:alone] += task.trust
         best = int(scores.argmin())
-        spent = len(draws) * len(starts)
     covariance = task.covariance(cohorts[best - alone] if best >= alone else None)
     return Start(
         descent=Descent(task=task, shape=shaped(covariance, starts[best], task.engine.lexicon)),
         name=names[best],
         anchor=anchor,
-        forwards=spent,
+        forwards=_scoring(task, len(starts)),
         overhead=overhead,
     )
+
+
+def _scoring(task: Task, starts: int) -> int:
+    """Return the forwards that choosing among so many starts costs: an only one is taken unscored."""
+    return starts * task.costs(DRAWS) if starts > 1 else 0

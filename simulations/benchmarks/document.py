@@ -27,15 +27,17 @@ KINDS: Final = ("object", "style")
 
 def measured(reports: dict[str, dict[str, Any]]) -> str:
     """Give the tables of a document's benchmarks, from their files."""
-    shorts = {"forwards": _forwards, "quality": _quality}
-    found = [_by_kind(one, shorts[name]) if name in shorts else _whole(one) for name, one in reports.items()]
+    kinds = {"forwards": _forwards, "quality": _quality}
+    found = [
+        _by_kind(one, kinds[name]) if name in kinds else _whole(one, _step if name == "step" else dict)
+        for name, one in reports.items()
+    ]
     return "\n\n".join(found)
 
 
-def _whole(report: dict[str, Any]) -> str:
-    """Give a table of all rows and, where something was promised, one of the promises."""
-    name = report["name"]
-    parts = [source(report, name), table([_step(row) if name == "step" else row for row in report["rows"]])]
+def _whole(report: dict[str, Any], short: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
+    """Give a table of all rows, shortened, and, where something was promised, one of the promises."""
+    parts = [source(report, report["name"]), table([short(row) for row in report["rows"]])]
     return "\n\n".join([*parts, _promises(report), bars(report)] if report["bars"] else parts)
 
 
