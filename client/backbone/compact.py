@@ -42,6 +42,9 @@ class Form:
 EXACT = Form(weights="whole", arithmetic=torch.float32, differences=False)
 """The yardstick of the gate: float32 throughout."""
 
+PLACES = 2560
+"""Tokens, over all rows, that text encoders are told at once where they alone are asked."""
+
 
 class CompactEngine:
     """A folder of `StableDiffusionPipeline` or `StableDiffusionXLPipeline`, its networks mapped from int8 shards.
@@ -139,6 +142,37 @@ class CompactEngine:
             ends[1:] += ends[0].clone()
         return ends.cpu()
 
+    @torch.inference_mode()
+    def states(self, candidates: Tensor, kind: str, prompts: Sequence[int], captions: Sequence[str] = ()) -> Tensor:
+        """Return what the U-Net is told of prompts with each candidate in them, shape (candidates, prompts, entries).
+
+        Where candidates are carried as differences from the first, that one is in float32, and differences, which have
+        their own digits however small they are, in the engine's arithmetic.
+        """
+        known = captions or self._templates[kind]
+        texts = [known[prompt] for prompt in prompts]
+        together = max(1, PLACES // (len(candidates) * self._texts[0].length))
+        with tight_memory():
+            parts = [self._told(candidates, texts[at : at + together]) for at in range(0, len(texts), together)]
+        return torch.cat(parts, dim=1)
+
+    def _told(self, candidates: Tensor, texts: Sequence[str]) -> Tensor:
+        """Return all states of texts, shape (candidates, texts, entries)."""
+        if not self.form.differences:
+            return self._joined(self._encoded(candidates, texts, torch.float32))
+        base = self._joined(self._encoded(candidates[:1], texts, torch.float32))
+        if len(candidates) == 1:
+            return base
+        return torch.cat([base, base + self._joined(self._encoded(candidates, texts))[1:]])
+
+    @staticmethod
+    def _joined(found: Sequence[Said]) -> Tensor:
+        """Return all that the U-Net is told, encoder after encoder, shape (candidates, texts, entries)."""
+        parts = [said.states.flatten(2) for said in found]
+        if len(found) > 1 and found[-1].summary is not None:
+            parts.append(found[-1].summary)
+        return torch.cat(parts, dim=2).float().cpu()
+
     def drawn(self, residuals: Tensor, timestep: int) -> Tensor:
         """Return the latents that predictions stand for, given their residuals on latents of zeros."""
         return drawn(self._schedule, residuals, timestep)
@@ -197,12 +231,12 @@ class CompactEngine:
         more = {"text_embeds": summary[:, places].flatten(0, 1), "time_ids": sizes}
         return {"encoder_hidden_states": states, "added_cond_kwargs": more}
 
-    def _encoded(self, candidates: Tensor, texts: Sequence[str]) -> list[Said]:
-        """Return what each text encoder makes of texts with the candidates in them."""
+    def _encoded(self, candidates: Tensor, texts: Sequence[str], arithmetic: torch.dtype | None = None) -> list[Said]:
+        """Return what each text encoder makes of texts with the candidates in them, in the form's arithmetic."""
         self._rows.candidates = len(candidates)
         parts = candidates.float().unflatten(1, (-1, self.width)).split([text.width for text in self._texts], dim=2)
         return [
-            text.say(texts, part, self.form.arithmetic, self.device, differences=self.form.differences)
+            text.say(texts, part, arithmetic or self.form.arithmetic, self.device, differences=self.form.differences)
             for text, part in zip(self._texts, parts, strict=True)
         ]
 

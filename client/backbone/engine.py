@@ -79,6 +79,14 @@ class Engine(Protocol):
         """
         ...
 
+    def states(self, candidates: Tensor, kind: str, prompts: Sequence[int], captions: Sequence[str] = ()) -> Tensor:
+        """Return what the U-Net is told of prompts with each candidate in them, shape (candidates, prompts, entries).
+
+        Text encoders alone compute it, in float32 whatever the engine's arithmetic: it costs no forward pass of the
+        U-Net. ``prompts`` numbers the kind's templates, or the ``captions`` where there are any.
+        """
+        ...
+
     def drawn(self, residuals: Tensor, timestep: int) -> Tensor:
         """Return the latents that predictions stand for, given their residuals on latents of zeros."""
         ...
@@ -181,6 +189,13 @@ class TorchEngine:
         states, ids = self._said(candidates, [text])
         end = int((ids[0] == self._tokenizer.eos_token_id).int().argmax())
         return states[:, 0, end].cpu()
+
+    @torch.inference_mode()
+    def states(self, candidates: Tensor, kind: str, prompts: Sequence[int], captions: Sequence[str] = ()) -> Tensor:
+        """Return what the U-Net is told of each prompt with each candidate, shape (candidates, prompts, entries)."""
+        texts = captions or self._templates[kind]
+        states, _ = self._said(candidates, [texts[prompt] for prompt in prompts])
+        return states.flatten(2).cpu()
 
     def drawn(self, residuals: Tensor, timestep: int) -> Tensor:
         """Return the latents that predictions stand for, given their residuals on latents of zeros."""

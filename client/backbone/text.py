@@ -36,6 +36,7 @@ class TextEncoder:
         """Take a mapped network; ``penultimate`` leaves out the last layer of the states, as XL does."""
         part = "text_encoder" if number == 0 else f"text_encoder_{number + 1}"
         self.tokenizer = CLIPTokenizer.from_pretrained(folder, subfolder=part.replace("text_encoder", "tokenizer"))
+        self.length = int(self.tokenizer.model_max_length)
         self.table = embedding_table(folder, part)
         self.width = int(self.table.shape[1])
         self._rows, self._penultimate = rows, penultimate

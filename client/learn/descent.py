@@ -45,7 +45,7 @@ class Descent:
         if len(self.shape.rest) and self.count and self.count % TURNED_EVERY == 0:
             self._turn(generator)
         loss = self.task.look(self.evidence, self.shape, self.place, generator, self.count)
-        self.place = self.evidence.best(self.place)
+        self.place = self.task.best(self.evidence, self.shape, self.place)
         self.count += 1
         return loss
 

@@ -1,11 +1,15 @@
-"""What draws have said so far about a token: a quadratic model of the loss, from forward passes alone."""
+"""What draws have said so far about a token: a model of the loss, from forward passes alone."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from client.learn.estimator import Residuals, forward_jacobian
 
@@ -16,69 +20,210 @@ standard deviations of the words and more before the loss rises again: what is h
 DOUBT = 3e-4
 """What is added to that for a single draw, and falls as draws add up: a draw's own slopes are half noise."""
 
-FORGETTING = 0.93
+FORGETTING = 0.97
 """What a draw is worth when the next one comes: slopes were taken where the search was then."""
+
+FORGOTTEN = 0.05
+"""A draw worth less is let go."""
 
 LONGEST = 4.0
 """Most standard deviations that one step goes: further the model's slopes do not reach."""
 
+RIDGE = 1e-3
+"""Share of the mean square of probes' states that is added where one state is told apart into probes."""
+
+NEAR = 0.02
+"""Standard deviations between two places whose states give the states' slopes: engines carry so small differences."""
+
+ROUNDS = 8
+"""Places that are tried for one step at most; each costs states of the text encoder, no forward pass."""
+
+MOVES = 2
+"""Places that are gone to in one step at most: at each, states' slopes along all axes are taken anew."""
+
+ENOUGH = 0.05
+"""Moves shorter than this, in standard deviations, end a step."""
+
+SKETCH = 768
+"""Numbers that states are told apart by: Stable Diffusion has 59,136, and a hundred draws keep twelve rows each."""
+
+NAMES: Final = ("states", "reading", "pull", "information")
+"""Of a look's tensors, in a checkpoint."""
+
+States = Callable[[Tensor, Sequence[int]], Tensor]
+"""Maps places, shape (places, k), and prompts' numbers to what the U-Net is told, shape (places, prompts, entries)."""
+
+
+def sketched(states: Tensor) -> Tensor:
+    """Return states, shape (..., entries), in at most `SKETCH` numbers each, inner products kept but for noise.
+
+    Count sketch (Charikar, Chen & Farach-Colton 2002): every entry is added to one of the numbers, under a random sign.
+    Which to which is the same for everybody and always.
+    """
+    entries = states.shape[-1]
+    if entries <= SKETCH:
+        return states
+    order, signs = _mixture(entries)
+    mixed = functional.pad((states * signs)[..., order], (0, -entries % SKETCH))
+    summed: Tensor = mixed.unflatten(-1, (-1, SKETCH)).sum(dim=-2)
+    return summed
+
+
+@functools.lru_cache(maxsize=4)
+def _mixture(entries: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randperm(entries, generator=generator), 2.0 * torch.randint(2, (entries,), generator=generator) - 1
+
+
+def reading_of(differences: Tensor) -> Tensor:
+    """Return what reads states in probes, shape (m, entries), from what states differ in along each probe."""
+    alike = differences @ differences.T
+    alike += (RIDGE * alike.diagonal().mean() + 1e-12) * torch.eye(len(alike))
+    # In memory as a checkpoint restores it: other strides would sum in another order.
+    reading: Tensor = torch.linalg.solve(alike, differences)
+    return reading.contiguous()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One draw seen from a place, by m probes around it."""
+
+    prompt: int
+    """Which prompt the draw has."""
+    states: Tensor
+    """What the U-Net was told at the place, `sketched`, shape (entries,)."""
+    reading: Tensor
+    """(DDᵀ + ridge)⁻¹ D with D the states' differences a probe, shape (m, entries): what states are in probes."""
+    pull: Tensor
+    """J r / entries of the prediction, shape (m,)."""
+    information: Tensor
+    """J Jᵀ / entries of the prediction, shape (m, m)."""
+
 
 @dataclass(slots=True, kw_only=True)
-class Quadratic:
-    """The normal equations of all draws so far, along k axes; later draws weigh more.
+class Evidence:
+    """All draws so far, as a loss of the text encoder's states; later draws weigh more.
 
     Gauss-Newton (Levenberg 1944; Nocedal & Wright 2006, section 10.3) with a Jacobian of finite differences: a forward
     pass yields a whole prediction, a thousand numbers and more, where ZOODiP (arXiv:2503.14868, Eq. 4) keeps only their
-    mean square. Slopes of predictions give the loss's slope and its curvature at once.
+    mean square. A prediction is F(c(y)): y a place, c what the text encoder makes of it, F the U-Net. The model takes F
+    for linear and c as it is. Slopes of F are from forward passes of the U-Net; c costs none. So a draw goes on telling
+    the truth when the search has moved on, and says something of directions that it was not probed in.
     """
 
     axes: int
-    information: Tensor = field(init=False)
-    """Σ w JᵀJ / entries, shape (k, k)."""
-    pull: Tensor = field(init=False)
-    """Σ w Jᵀ(J y − r) / entries, shape (k,)."""
-    weight: float = 0.0
-    """Σ w over the draws."""
+    looks: list[Look] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        """Begin without any draw."""
-        self.information, self.pull = torch.zeros(self.axes, self.axes), torch.zeros(self.axes)
+    def look(
+        self, residuals: Residuals, states: States, prompt: int, place: Tensor, probes: Tensor, step: float
+    ) -> float:
+        """Take in a draw: m + 1 forward passes around a place; return the loss there.
 
-    def look(self, residuals: Residuals, place: Tensor, step: float) -> float:
-        """Take in a draw: k + 1 forward passes around a place, shape (k,); return the loss there."""
-        missed, slopes = forward_jacobian(residuals, place, step)
+        Args:
+            residuals: of places of the shape, on the draw.
+            states: of places of the shape, in a prompt.
+            prompt: the draw's.
+            place: shape (k,).
+            probes: directions to look along, rows of length one, shape (m, k).
+            step: how far, in standard deviations.
+        """
+        missed, slopes = forward_jacobian(
+            lambda moves: residuals(place + moves @ probes), torch.zeros(len(probes)), step
+        )
+        told = sketched(states(torch.cat([place[None], place + step * probes]), [prompt])[:, 0])
         entries = len(missed)
-        self.information = FORGETTING * self.information + slopes @ slopes.T / entries
-        self.pull = FORGETTING * self.pull + slopes @ (place @ slopes - missed) / entries
-        self.weight = FORGETTING * self.weight + 1
+        seen = Look(
+            prompt=prompt,
+            states=told[0].clone(),
+            reading=reading_of((told[1:] - told[0]) / step),
+            pull=slopes @ missed / entries,
+            information=(slopes @ slopes.T / entries).contiguous(),
+        )
+        kept = [each for each, weight in self._weighed(1) if weight >= FORGOTTEN]
+        self.looks = [*kept, seen]
         return float(missed.square().mean())
 
     def forget(self, axes: Tensor, place: Tensor) -> None:
-        """Forget what was said along some axes, a mask of shape (k,), as they will point elsewhere.
+        """Forget nothing: a draw speaks of the text encoder's states, wherever the axes point."""
 
-        The origin takes over how far the place, shape (k,), went along them, and what that did to the others.
-        """
-        self.pull[~axes] -= self.information[~axes][:, axes] @ place[axes]
-        self.information[axes] = 0
-        self.information[:, axes] = 0
-        self.pull[axes] = 0
-
-    def best(self, place: Tensor) -> Tensor:
+    def best(self, place: Tensor, states: States) -> Tensor:
         """Return the place that the model and the shape hold most probable, at most `LONGEST` from this one.
 
-        The maximum a posteriori under places of mean 0 and variance 1 along every axis.
+        The maximum a posteriori under places of mean 0 and variance 1 along every axis, found from here by
+        Levenberg-Marquardt steps (Marquardt 1963), damped until the model itself says that they pay.
         """
-        held = (PRECISION + DOUBT / self.weight) * torch.eye(self.axes)
-        found: Tensor = torch.linalg.solve(self.information / self.weight + held, self.pull / self.weight)
-        move = found - place
-        return place + move * min(1.0, LONGEST / max(float(move.norm()), 1e-12))
+        found, damping, moves = place, 1e-2, 0
+        height, slope, curvature = self._modelled(found, states)
+        for _ in range(ROUNDS):
+            held = curvature + damping * curvature.diagonal().mean() * torch.eye(self.axes)
+            away = found - torch.linalg.solve(held, slope) - place
+            tried = place + away * min(1.0, LONGEST / max(float(away.norm()), 1e-12))
+            if not self._height(tried, states) < height:
+                damping *= 6
+                continue
+            moved, found, damping = float((tried - found).norm()), tried, max(damping / 5, 1e-4)
+            moves += 1
+            if moved < ENOUGH or moves == MOVES:
+                break
+            height, slope, curvature = self._modelled(found, states)
+        return found
+
+    def _weighed(self, older: int = 0) -> Iterator[tuple[Look, float]]:
+        """Yield draws and what they are worth, the oldest first, when so many more have come."""
+        for age, look in zip(reversed(range(len(self.looks))), self.looks, strict=True):
+            yield look, FORGETTING ** (age + older)
+
+    @property
+    def _held(self) -> float:
+        return PRECISION + DOUBT / sum(weight for _, weight in self._weighed())
+
+    def _height(self, place: Tensor, states: States) -> float:
+        """Return what the model holds the loss at a place to be, less a constant."""
+        prompts = self._prompts
+        told = dict(zip(prompts, sketched(states(place[None], prompts))[0], strict=True))
+        total, height = 0.0, torch.zeros(())
+        for look, weight in self._weighed():
+            move = look.reading @ (told[look.prompt] - look.states)
+            height += weight * (2 * look.pull @ move + move @ look.information @ move)
+            total += weight
+        return float(height) / total + self._held * float(place @ place)
+
+    def _modelled(self, place: Tensor, states: States) -> tuple[float, Tensor, Tensor]:
+        """Return the model's loss at a place, half its slope, shape (k,), and half its curvature, shape (k, k)."""
+        around = torch.cat([place[None], place + NEAR * torch.eye(self.axes)])
+        prompts = self._prompts
+        seen = sketched(states(around, prompts))
+        told = dict(zip(prompts, seen[0], strict=True))
+        turns = dict(zip(prompts, ((seen[1:] - seen[0]) / NEAR).unbind(dim=1), strict=True))
+        total, height = 0.0, torch.zeros(())
+        slope, curvature = torch.zeros(self.axes), torch.zeros(self.axes, self.axes)
+        for look, weight in self._weighed():
+            move = look.reading @ (told[look.prompt] - look.states)
+            turned = look.reading @ turns[look.prompt].T
+            missed = look.information @ move
+            height += weight * (2 * look.pull @ move + move @ missed)
+            slope += weight * (look.pull + missed) @ turned
+            curvature += weight * turned.T @ look.information @ turned
+            total += weight
+        held = self._held
+        height = height / total + held * place @ place
+        return float(height), slope / total + held * place, curvature / total + held * torch.eye(self.axes)
+
+    @property
+    def _prompts(self) -> list[int]:
+        return sorted({look.prompt for look in self.looks})
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all state."""
-        weight = torch.tensor(self.weight, dtype=torch.float64)
-        return {"information": self.information, "pull": self.pull, "weight": weight}
+        if not self.looks:
+            return {}
+        together = {name: torch.stack([getattr(look, name) for look in self.looks]) for name in NAMES}
+        return together | {"prompts": torch.tensor([look.prompt for look in self.looks])}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the state that `tensors` gave."""
-        self.information, self.pull = tensors["information"], tensors["pull"]
-        self.weight = float(tensors["weight"])
+        prompts = tensors["prompts"].tolist() if "prompts" in tensors else []
+        self.looks = [
+            Look(prompt=prompt, **{name: tensors[name][number].clone() for name in NAMES})
+            for number, prompt in enumerate(prompts)
+        ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from client.learn.descent import Descent
-from client.learn.subspace import cohort_mean, shaped
+from client.learn.subspace import cohort_mean
 from client.learn.task import Task
 from common.prior import Prior
 
@@ -70,7 +70,7 @@ def choose_start(
         best = int(scores.argmin())
     covariance = task.covariance(cohorts[best - alone] if best >= alone else None)
     return Start(
-        descent=Descent(task=task, shape=shaped(covariance, starts[best], task.engine.lexicon)),
+        descent=Descent(task=task, shape=task.shape(covariance, starts[best])),
         name=names[best],
         anchor=anchor,
         forwards=_scoring(task, len(starts)),

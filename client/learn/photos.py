@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +11,18 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.backbone.latents import Batch, Latents, draw_batch
 from client.backbone.lexicon import noisiest
-from client.learn.evidence import Quadratic
+from client.learn.evidence import Evidence, States
 from client.learn.preservation import Preservation
 from client.learn.settings import Settings
-from client.learn.subspace import Shape, as_wide, cohort_covariance, vocabulary_covariance
+from client.learn.subspace import Shape, as_wide, cohort_covariance, shaped, vocabulary_covariance
 from common.prior import Cohort, Prior
+
+AXES = 24
+"""Of a search: each costs states of the text encoder, no forward pass. Objects would do with sixteen, which is what the
+lexicon's curvature, of things that words draw, holds nearly all gain in; styles are found along more."""
+
+PROBES = 12
+"""Directions of one look at most: each costs a forward pass. What they leave out other looks tell of."""
 
 FIRST_VALIDATION = 96
 """Forwards before the first validation: by then most of what a search gains is gained."""
@@ -78,20 +86,24 @@ class Photos:
         words = vocabulary_covariance(self.engine.vocabulary())
         return words if known is None else as_wide(cohort_covariance(*known, words), words, self.engine.lexicon)
 
-    def evidence(self, axes: int) -> Quadratic:
+    def shape(self, covariance: Tensor, origin: Tensor) -> Shape:
+        """Return the coordinates to search in: more than what most of the gain lies along."""
+        return shaped(covariance, origin, self.engine.lexicon, least=AXES, most=AXES)
+
+    def evidence(self, axes: int) -> Evidence:
         """Return that no draw was seen yet."""
-        return Quadratic(axes=axes)
+        return Evidence(axes=axes)
 
     def looks(self, axes: int) -> int:
-        """Return the forward passes of one look: the place itself and one along each axis."""
-        return axes + 1
+        """Return the forward passes of one look: the place itself and one along each probe."""
+        return min(PROBES, axes) + 1
 
     def first_validation(self, axes: int) -> int:
         """Return the forwards before the first validation."""
         del axes
         return FIRST_VALIDATION
 
-    def look(self, evidence: Quadratic, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
+    def look(self, evidence: Evidence, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
         """Look at one photo at a timestep."""
         templates = self.engine.templates(self.kind)
         batch = draw_batch(self.latents, 1, self.timesteps, templates, generator, stratified=True, turn=turn)
@@ -99,4 +111,28 @@ class Photos:
         def residuals(places: Tensor) -> Tensor:
             return self.residuals(shape.token(places), batch)
 
-        return evidence.look(residuals, place, self.settings.step)
+        probes = self._probes(shape, turn, generator)
+        prompt = int(batch.templates[0])
+        return evidence.look(residuals, self._states(shape), prompt, place, probes, self.settings.step)
+
+    def _probes(self, shape: Shape, turn: int, generator: torch.Generator) -> Tensor:
+        """Return where to look along, rows of length one: by turns all vectors' leading axes, and a mixture."""
+        count = self.looks(shape.size) - 1
+        if turn % 2 == 0:
+            leading = (torch.arange(shape.size) % len(shape.axes)).argsort(stable=True)
+            return torch.eye(shape.size)[leading[:count]]
+        mixed: Tensor = torch.linalg.qr(torch.randn(shape.size, shape.size, generator=generator))[0][:count]
+        return mixed.contiguous()
+
+    def best(self, evidence: Evidence, shape: Shape, place: Tensor) -> Tensor:
+        """Return the most probable place, not far from this one."""
+        return evidence.best(place, self._states(shape))
+
+    def _states(self, shape: Shape) -> States:
+        """Return what the U-Net is told of places of a shape."""
+        captions = self.latents.captions
+
+        def states(places: Tensor, prompts: Sequence[int]) -> Tensor:
+            return self.engine.states(shape.token(places), self.kind, prompts, captions)
+
+        return states

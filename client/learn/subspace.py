@@ -66,12 +66,13 @@ class Shape:
         return Shape(origin=origin, axes=axes, rest=mixed[count:].contiguous()), moved.flatten()
 
 
-def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None) -> Shape:
+def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None, *, least: int = 1, most: int = MOST) -> Shape:
     """Return the coordinates that a search under a covariance, shape (width, width), is worth its forwards in.
 
     Axes are Σ^½ q with q the leading eigenvectors of Σ^½ H Σ^½: of all directions that people differ in (Σ), those that
     predictions answer to (H, the lexicon's curvature). Along each the spread is one, and an eigenvalue is what the loss
-    is expected to fall by from going there. Without a lexicon H is the identity: axes are principal directions.
+    is expected to fall by from going there. Without a lexicon H is the identity: axes are principal directions. There
+    are as many as hold `KEPT` of all gain, but ``least`` and ``most``.
     """
     values, vectors = torch.linalg.eigh(covariance.double())
     half = vectors * values.clamp(min=0).sqrt()
@@ -82,10 +83,10 @@ def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None) -> Shape
     gains, turned = torch.linalg.eigh(answer)
     gains, turned = gains.flip(0).clamp(min=0), turned.flip(1)
     enough = int((gains.cumsum(0) < KEPT * gains.sum()).sum()) + 1
-    count = min(MOST, enough)
+    count = min(most, max(least, enough))
     # In memory as a checkpoint restores it: other strides would sum in another order, and resuming is bit for bit.
     rows = (half @ turned).T.float().contiguous()
-    rest = rows[count:].clone() if enough > MOST else rows[:0].clone()
+    rest = rows[count:].clone() if enough > most else rows[:0].clone()
     return Shape(origin=origin, axes=rows[:count].clone(), rest=rest)
 
 

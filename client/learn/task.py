@@ -17,10 +17,6 @@ from common.prior import Cohort, Prior
 class Evidence(Protocol):
     """What draws have said so far about places of a shape."""
 
-    def best(self, place: Tensor) -> Tensor:
-        """Return the most probable place, shape (k,), not far from this one."""
-        ...
-
     def forget(self, axes: Tensor, place: Tensor) -> None:
         """Forget what was said along some axes, a mask of shape (k,), as they will point elsewhere."""
         ...
@@ -79,6 +75,10 @@ class Task(Protocol):
         """Return how tokens are spread, shape (width, width), as far as is publicly known or as a cohort's are."""
         ...
 
+    def shape(self, covariance: Tensor, origin: Tensor) -> Shape:
+        """Return the coordinates to search in, under a covariance of shape (width, width)."""
+        ...
+
     def evidence(self, axes: int) -> Evidence:
         """Return that nothing was seen yet."""
         ...
@@ -93,4 +93,8 @@ class Task(Protocol):
 
     def look(self, evidence: Any, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:  # noqa: ANN401 - as its own `evidence` gave it
         """Take in one look around a place of the shape; return the loss there."""
+        ...
+
+    def best(self, evidence: Any, shape: Shape, place: Tensor) -> Tensor:  # noqa: ANN401 - as its own `evidence` gave it
+        """Return the most probable place, shape (k,), not far from this one."""
         ...

@@ -13,7 +13,7 @@ from client.backbone.engine import Engine
 from client.backbone.latents import Batch, Latents, draw_batch
 from client.learn.estimator import forward_jacobian
 from client.learn.settings import Settings
-from client.learn.subspace import REACH, Shape, cohort_covariance, vocabulary_covariance
+from client.learn.subspace import REACH, Shape, cohort_covariance, shaped, vocabulary_covariance
 from client.taste.margins import BETA, Margins, preference_loss
 from common.prior import Cohort, Prior
 
@@ -99,6 +99,10 @@ class Choosing:
         """Return the spread of taste words, or of a cohort's tastes."""
         return self.spread if known is None else cohort_covariance(*known, self.spread)
 
+    def shape(self, covariance: Tensor, origin: Tensor) -> Shape:
+        """Return the coordinates to search in."""
+        return shaped(covariance, origin, self.engine.lexicon)
+
     def evidence(self, axes: int) -> Margins:
         """Return that no pair was looked at yet."""
         return Margins(pairs=len(self.pairs), axes=axes)
@@ -119,6 +123,11 @@ class Choosing:
         margin, slopes = (BETA * (each.unflatten(0, (2, -1)).mean(dim=1)) for each in (value, slope))
         evidence.look(pair, float(margin[0] - margin[1]), slopes[0] - slopes[1], place)
         return float(preference_loss(margin[0] - margin[1][None]))
+
+    def best(self, evidence: Margins, shape: Shape, place: Tensor) -> Tensor:
+        """Return the most probable place, not far from this one."""
+        del shape
+        return evidence.best(place)
 
     def _batch(self, pair: Pair, draws: int, generator: torch.Generator) -> Batch:
         """Return draws of both pictures, the chosen one's first, under the same noise at the same timesteps."""

@@ -19,10 +19,11 @@ from transformers import CLIPTextModel
 from client.backbone.engine import Engine, TorchEngine
 from client.backbone.latents import Latents, draw_batch
 from client.backbone.quantization import frozen
-from client.learn.estimator import forward_difference, forward_jacobian
+from client.learn.descent import Descent
+from client.learn.estimator import forward_difference
+from client.learn.photos import Photos
 from client.learn.reference import ReferenceSettings
 from client.learn.settings import Settings
-from client.learn.subspace import shaped, vocabulary_covariance
 
 Step = Callable[[], None]
 
@@ -56,20 +57,18 @@ def our_step(engine: Engine, side: int, seed: int) -> Step:
 
 
 def search_step(engine: Engine, side: int, seed: int) -> tuple[Step, int]:
-    """A step of our own search, predictions of the place and of a candidate along each axis; and its forward passes."""
+    """A step of our own search, predictions of the place and of probes around it; and its forward passes.
+
+    What it costs to find where all evidence points is in it: text encoders' states, no forward pass.
+    """
     latents, generator = random_latents(engine, side, seed), torch.Generator().manual_seed(seed)
-    token = engine.anchor(WORD)
-    axes = shaped(vocabulary_covariance(engine.vocabulary()), token, engine.lexicon).axes
+    task = Photos(engine=engine, latents=latents, kind="object", settings=Settings())
+    descent = Descent(task=task, shape=task.shape(task.covariance(), engine.anchor(WORD)))
 
     def step() -> None:
-        batch = draw_batch(latents, 1, engine.timesteps, engine.templates("object"), generator)
-        forward_jacobian(
-            lambda places: engine.residuals(token + places @ axes, batch, "object")[:, 0],
-            torch.zeros(len(axes)),
-            Settings().step,
-        )
+        descent.step(generator)
 
-    return step, len(axes) + 1
+    return step, descent.forwards
 
 
 def published_step(engine: TorchEngine, vae: Any, side: int, seed: int) -> Step:  # noqa: ANN401 - diffusers has no types

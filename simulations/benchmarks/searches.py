@@ -28,6 +28,7 @@ from client.backbone.choice import open_engine
 from client.backbone.engine import Engine, fingerprint
 from client.backbone.latents import Latents
 from client.files import write_whole
+from client.learn.photos import AXES
 from client.learn.search import learn
 from client.learn.settings import Settings
 from client.learn.subspace import shaped, vocabulary_covariance
@@ -225,7 +226,8 @@ class Random:
     def __init__(self, engine: Engine) -> None:
         """Draw the axes, the same for everybody."""
         self._engine = engine
-        axes = shaped(vocabulary_covariance(engine.vocabulary()), engine.anchor(""), engine.lexicon).axes
+        words = vocabulary_covariance(engine.vocabulary())
+        axes = shaped(words, engine.anchor(""), engine.lexicon, least=AXES, most=AXES).axes
         count, width = axes.shape
         directions = torch.linalg.qr(torch.randn(width, count, generator=torch.Generator().manual_seed(0)))[0].T
         lengths = axes.square().sum(dim=1).mean().sqrt() * ((2 * count - 1) / 2) ** 0.5

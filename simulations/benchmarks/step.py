@@ -148,7 +148,10 @@ def report(rows: list[dict[str, Value]], seed: int, *, full: bool) -> Report:
         bars=bars,
         notes=[
             "processor seconds of one step (base and two perturbations) on one thread, best of two rounds",
-            "our search: predictions of a place and of a candidate along each axis; times faster is by forward pass",
+            (
+                "our search: a whole step, predictions of a place and of probes around it and what finding the next "
+                "place takes of the text encoder; times faster is by forward pass"
+            ),
             "published loop: VAE encode, text encoder and U-Net for each of three forwards, quanto int8 in float32",
             "weights other than Pictograms' are random: their cost is the real model's, their pictures are not",
         ],

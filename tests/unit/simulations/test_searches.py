@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from client.learn.photos import AXES
 from client.learn.subspace import shaped, vocabulary_covariance
 from common.prior import Cohort, Prior
 from simulations.benchmarks import searches
@@ -108,9 +109,10 @@ def test_random_axes_are_as_many_and_as_long_and_know_nothing():
     engine = SimpleNamespace(
         vocabulary=lambda: words, anchor=lambda _: torch.zeros(WIDTH), lexicon=None, width=WIDTH, kind="mine"
     )
-    known = shaped(vocabulary_covariance(words), torch.zeros(WIDTH), None).axes
+    known = shaped(vocabulary_covariance(words), torch.zeros(WIDTH), None, least=AXES, most=AXES).axes
     changed = searches.randomized(engine)
-    axes = shaped(vocabulary_covariance(changed.vocabulary()), torch.zeros(WIDTH), changed.lexicon).axes
+    words = vocabulary_covariance(changed.vocabulary())
+    axes = shaped(words, torch.zeros(WIDTH), changed.lexicon, least=AXES, most=AXES).axes
     assert axes.shape == known.shape
     lengths = axes.norm(dim=1)
     torch.testing.assert_close(lengths, known.square().sum(dim=1).mean().sqrt().expand(len(axes)), rtol=1e-3, atol=0)

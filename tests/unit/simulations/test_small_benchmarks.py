@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulations.benchmarks import forwards, quality, timesteps
+from simulations.benchmarks import bending, forwards, quality, timesteps
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,12 @@ def test_text_steers_pictograms_where_its_folder_says():
     report = timesteps.run(full=False, seed=0)
     signal = {row["timesteps"]: float(row["signal, antithetic"]) for row in report.rows}
     assert signal["900 to 1000"] > 2 * signal["500 to 600"] > 8 * signal["0 to 200"]
+
+
+def test_slopes_foretell_a_style_better_through_the_text_encoder_than_along_the_token():
+    rows = bending.run(full=False, seed=0).rows
+    assert [(row["kind"], row["move"]) for row in rows] == [
+        (kind, move) for kind in ("object", "style") for move in bending.MOVES
+    ]
+    near = next(row for row in rows if row["kind"] == "style")
+    assert float(near["missed through the text"]) < 0.7 * float(near["missed along the token"])

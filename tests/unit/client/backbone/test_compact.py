@@ -81,6 +81,19 @@ def test_slopes_survive_bfloat16_as_differences_and_not_as_points(tiny_backbone,
     assert cosine(slopes(points), true) < 0.95, "bfloat16 is fine enough here: this test could not fail"
 
 
+@pytest.mark.parametrize("form", [Form(), POINTS, Form(weights="whole", arithmetic=torch.float32)], ids=str)
+def test_states_are_float32_whatever_the_arithmetic(tiny_backbone, cache, exact, form):
+    engine = CompactEngine(tiny_backbone, cache, form=form)
+    plain = TorchEngine(tiny_backbone, int8=form.weights == "int8")
+    near = engine.anchor("dog") + 0.02 * torch.eye(engine.width)[:3]
+    captions = ("a {}", "red {} in a style")
+    told, theirs = (each.states(near, "object", [1], captions) for each in (engine, plain))
+    assert told.dtype == torch.float32
+    moved, truly = told[1:] - told[0], theirs[1:] - theirs[0]
+    assert (moved - truly).norm() < 0.02 * truly.norm(), "of what near candidates differ in, rounding left little"
+    assert not torch.allclose(told, engine.states(near, "object", [0], captions))
+
+
 def test_a_batch_of_candidates_scores_each_as_alone(tiny_backbone, cache, latents):
     engine = CompactEngine(tiny_backbone, cache, form=Form(arithmetic=torch.float32))
     batch, candidates = batch_of(engine, latents), candidates_of(engine)

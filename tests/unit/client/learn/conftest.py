@@ -48,6 +48,10 @@ class Bowl:
         missed = 2**0.5 * (candidates[:, None] - self.hidden + moved)
         return torch.cat([missed, torch.full_like(missed, 0.1**0.5)], dim=2)
 
+    def states(self, candidates: Tensor, kind: str, prompts: list[int], captions: tuple[str, ...] = ()) -> Tensor:
+        del kind, captions
+        return candidates[:, None].expand(-1, len(prompts), -1)
+
 
 @pytest.fixture
 def bowl() -> Bowl:

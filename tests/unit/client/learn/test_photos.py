@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import torch
+
+from client.learn.photos import AXES, PROBES, Photos
+from client.learn.settings import Settings
+from client.learn.subspace import Shape
+
+WIDTH = 40
+
+
+def probes(bowl, latents, vectors, turn):
+    task = Photos(engine=bowl, latents=latents, kind="object", settings=Settings())
+    shape = Shape(origin=torch.zeros(vectors * WIDTH), axes=torch.eye(WIDTH)[:AXES], rest=torch.zeros(0, WIDTH))
+    found = task._probes(shape, turn, torch.Generator().manual_seed(0))
+    assert found.shape == (task.looks(shape.size) - 1, vectors * AXES)
+    torch.testing.assert_close(found @ found.T, torch.eye(len(found)), atol=1e-5, rtol=0)
+    return found.unflatten(1, (vectors, AXES))
+
+
+def test_every_other_look_is_along_the_leading_axes_of_every_vector(bowl, latents):
+    seen = probes(bowl, latents, 2, turn=4).abs().sum(dim=0)
+    assert (seen[:, : PROBES // 2] == 1).all()
+    assert not seen[:, PROBES // 2 :].any()
+
+
+def test_the_others_leave_no_axis_out(bowl, latents):
+    assert (probes(bowl, latents, 2, turn=5).norm(dim=0) > 0.01).all()
