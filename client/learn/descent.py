@@ -50,7 +50,7 @@ class Descent:
         return loss
 
     def _turn(self, generator: torch.Generator) -> None:
-        """Bring in other axes; of the evidence what is about the leading ones stays."""
+        """Bring in other axes; evidence that is bound to axes forgets what it held along those that turn away."""
         later = torch.arange(self.shape.size) % len(self.shape.axes) >= LEADING
         self.evidence.forget(later, self.place)
         self.shape, self.place = self.shape.turned(self.place, generator)

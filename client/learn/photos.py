@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -17,9 +18,9 @@ from client.learn.settings import Settings
 from client.learn.subspace import Shape, as_wide, cohort_covariance, shaped, vocabulary_covariance
 from common.prior import Cohort, Prior
 
-AXES = 24
-"""Of a search: each costs states of the text encoder, no forward pass. Objects would do with sixteen, which is what the
-lexicon's curvature, of things that words draw, holds nearly all gain in; styles are found along more."""
+AXES: Final = {"object": 16, "style": 24}
+"""Of a search, by kind: each costs states of the text encoder, no forward pass. The lexicon tells how predictions
+answer to things that words draw: for objects few axes hold nearly all gain, styles are found along more."""
 
 PROBES = 12
 """Directions of one look at most: each costs a forward pass. What they leave out other looks tell of."""
@@ -88,7 +89,7 @@ class Photos:
 
     def shape(self, covariance: Tensor, origin: Tensor) -> Shape:
         """Return the coordinates to search in: more than what most of the gain lies along."""
-        return shaped(covariance, origin, self.engine.lexicon, least=AXES, most=AXES)
+        return shaped(covariance, origin, self.engine.lexicon, least=AXES[self.kind], most=AXES[self.kind])
 
     def evidence(self, axes: int) -> Evidence:
         """Return that no draw was seen yet."""

@@ -227,7 +227,8 @@ class Random:
         """Draw the axes, the same for everybody."""
         self._engine = engine
         words = vocabulary_covariance(engine.vocabulary())
-        axes = shaped(words, engine.anchor(""), engine.lexicon, least=AXES, most=AXES).axes
+        most = max(AXES.values())
+        axes = shaped(words, engine.anchor(""), engine.lexicon, least=most, most=most).axes
         count, width = axes.shape
         directions = torch.linalg.qr(torch.randn(width, count, generator=torch.Generator().manual_seed(0)))[0].T
         lengths = axes.square().sum(dim=1).mean().sqrt() * ((2 * count - 1) / 2) ** 0.5

@@ -109,10 +109,11 @@ def test_random_axes_are_as_many_and_as_long_and_know_nothing():
     engine = SimpleNamespace(
         vocabulary=lambda: words, anchor=lambda _: torch.zeros(WIDTH), lexicon=None, width=WIDTH, kind="mine"
     )
-    known = shaped(vocabulary_covariance(words), torch.zeros(WIDTH), None, least=AXES, most=AXES).axes
+    most = max(AXES.values())
+    known = shaped(vocabulary_covariance(words), torch.zeros(WIDTH), None, least=most, most=most).axes
     changed = searches.randomized(engine)
     words = vocabulary_covariance(changed.vocabulary())
-    axes = shaped(words, torch.zeros(WIDTH), changed.lexicon, least=AXES, most=AXES).axes
+    axes = shaped(words, torch.zeros(WIDTH), changed.lexicon, least=most, most=most).axes
     assert axes.shape == known.shape
     lengths = axes.norm(dim=1)
     torch.testing.assert_close(lengths, known.square().sum(dim=1).mean().sqrt().expand(len(axes)), rtol=1e-3, atol=0)

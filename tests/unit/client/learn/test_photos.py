@@ -11,11 +11,13 @@ WIDTH = 40
 
 def probes(bowl, latents, vectors, turn):
     task = Photos(engine=bowl, latents=latents, kind="object", settings=Settings())
-    shape = Shape(origin=torch.zeros(vectors * WIDTH), axes=torch.eye(WIDTH)[:AXES], rest=torch.zeros(0, WIDTH))
+    shape = Shape(
+        origin=torch.zeros(vectors * WIDTH), axes=torch.eye(WIDTH)[: AXES["object"]], rest=torch.zeros(0, WIDTH)
+    )
     found = task._probes(shape, turn, torch.Generator().manual_seed(0))
-    assert found.shape == (task.looks(shape.size) - 1, vectors * AXES)
+    assert found.shape == (task.looks(shape.size) - 1, vectors * AXES["object"])
     torch.testing.assert_close(found @ found.T, torch.eye(len(found)), atol=1e-5, rtol=0)
-    return found.unflatten(1, (vectors, AXES))
+    return found.unflatten(1, (vectors, AXES["object"]))
 
 
 def test_every_other_look_is_along_the_leading_axes_of_every_vector(bowl, latents):
