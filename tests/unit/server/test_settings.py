@@ -58,7 +58,7 @@ def test_a_wave_is_the_minimum_unless_said_otherwise():
 
 def test_each_kind_has_a_clip_that_suits_it_unless_said_otherwise():
     settings = RunSettings.from_run_config(GOOD)
-    assert [settings.bound(kind) for kind in ("object", "style", "taste")] == [1.5, 2.0, 0.4]
+    assert [settings.bound(kind) for kind in ("object", "style", "taste")] == [1.0, 1.25, 0.4]
     assert RunSettings.from_run_config({**GOOD, "clip": 3}).bound("taste") == 3.0
     settings = RunSettings.from_run_config({**GOOD, "kinds": "taste,object", "clip": "0.3,2"})
     assert (settings.bound("taste"), settings.bound("object")) == (0.3, 2.0)
