@@ -23,8 +23,8 @@ _CLIENT_KEYS: Final = frozenset({"people-folder"})
 MOST_PEOPLE: Final = 128
 """In one round: more wait for the next (design, section 5)."""
 CLIPS: Final[dict[Kind, float]] = {"object": 1.0, "style": 1.25, "taste": 0.4}
-"""C by kind: on Pictograms more than 19 of 20 people are shorter (docs/learning.md). Noise is as large as C, so that too
-long a one hides everybody; where nearly all are longer, sums are withheld (`server.sanity`)."""
+"""C by kind: on Pictograms more than 19 of 20 people are shorter (docs/learning.md). Noise is as large as C, so that
+too long a one hides everybody; where nearly all are longer, sums are withheld (`server.sanity`)."""
 _BACKBONE: Final = re.compile(r"[0-9a-f]{64}")
 
 
