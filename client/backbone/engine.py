@@ -82,8 +82,9 @@ class Engine(Protocol):
     def states(self, candidates: Tensor, kind: str, prompts: Sequence[int], captions: Sequence[str] = ()) -> Tensor:
         """Return what the U-Net is told of prompts with each candidate in them, shape (candidates, prompts, entries).
 
-        Text encoders alone compute it, in float32 whatever the engine's arithmetic: it costs no forward pass of the
-        U-Net. ``prompts`` numbers the kind's templates, or the ``captions`` where there are any.
+        Text encoders alone compute it: it costs no forward pass of the U-Net. Numbers are float32, and candidates may
+        be as near to each other as the engine carries their differences. ``prompts`` numbers the kind's templates, or
+        the ``captions`` where there are any.
         """
         ...
 

@@ -79,9 +79,8 @@ def reading_of(differences: Tensor) -> Tensor:
     """Return what reads states in probes, shape (m, entries), from what states differ in along each probe."""
     alike = differences @ differences.T
     alike += (RIDGE * alike.diagonal().mean() + 1e-12) * torch.eye(len(alike))
-    # In memory as a checkpoint restores it: other strides would sum in another order.
     reading: Tensor = torch.linalg.solve(alike, differences)
-    return reading.contiguous()
+    return reading.contiguous()  # as a checkpoint restores it: other strides would sum in another order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +98,15 @@ class Look:
     information: Tensor
     """J Jᵀ / entries of the prediction, shape (m, m)."""
 
+    def loss(self, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the loss changes by where the U-Net is told this, and half its slope along the probes."""
+        move = self.reading @ (told - self.states)
+        missed = self.information @ move
+        return 2 * self.pull @ move + move @ missed, self.pull + missed
+
 
 @dataclass(slots=True, kw_only=True)
-class Evidence:
+class Predictions:
     """All draws so far, as a loss of the text encoder's states; later draws weigh more.
 
     Gauss-Newton (Levenberg 1944; Nocedal & Wright 2006, section 10.3) with a Jacobian of finite differences: a forward
@@ -174,19 +179,19 @@ class Evidence:
             yield look, FORGETTING ** (age + older)
 
     @property
+    def _total(self) -> float:
+        return sum(weight for _, weight in self._weighed())
+
+    @property
     def _held(self) -> float:
-        return PRECISION + DOUBT / sum(weight for _, weight in self._weighed())
+        return PRECISION + DOUBT / self._total
 
     def _height(self, place: Tensor, states: States) -> float:
         """Return what the model holds the loss at a place to be, less a constant."""
         prompts = self._prompts
         told = dict(zip(prompts, sketched(states(place[None], prompts))[0], strict=True))
-        total, height = 0.0, torch.zeros(())
-        for look, weight in self._weighed():
-            move = look.reading @ (told[look.prompt] - look.states)
-            height += weight * (2 * look.pull @ move + move @ look.information @ move)
-            total += weight
-        return float(height) / total + self._held * float(place @ place)
+        height = sum(weight * float(look.loss(told[look.prompt])[0]) for look, weight in self._weighed())
+        return height / self._total + self._held * float(place @ place)
 
     def _modelled(self, place: Tensor, states: States) -> tuple[float, Tensor, Tensor]:
         """Return the model's loss at a place, half its slope, shape (k,), and half its curvature, shape (k, k)."""
@@ -195,19 +200,16 @@ class Evidence:
         seen = sketched(states(around, prompts))
         told = dict(zip(prompts, seen[0], strict=True))
         turns = dict(zip(prompts, ((seen[1:] - seen[0]) / NEAR).unbind(dim=1), strict=True))
-        total, height = 0.0, torch.zeros(())
+        height, total, held = 0.0, self._total, self._held
         slope, curvature = torch.zeros(self.axes), torch.zeros(self.axes, self.axes)
         for look, weight in self._weighed():
-            move = look.reading @ (told[look.prompt] - look.states)
+            loss, along = look.loss(told[look.prompt])
             turned = look.reading @ turns[look.prompt].T
-            missed = look.information @ move
-            height += weight * (2 * look.pull @ move + move @ missed)
-            slope += weight * (look.pull + missed) @ turned
+            height += weight * float(loss)
+            slope += weight * along @ turned
             curvature += weight * turned.T @ look.information @ turned
-            total += weight
-        held = self._held
-        height = height / total + held * place @ place
-        return float(height), slope / total + held * place, curvature / total + held * torch.eye(self.axes)
+        height = height / total + held * float(place @ place)
+        return height, slope / total + held * place, curvature / total + held * torch.eye(self.axes)
 
     @property
     def _prompts(self) -> list[int]:

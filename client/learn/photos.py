@@ -12,7 +12,7 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.backbone.latents import Batch, Latents, draw_batch
 from client.backbone.lexicon import noisiest
-from client.learn.evidence import Evidence, States
+from client.learn.evidence import Predictions, States
 from client.learn.preservation import Preservation
 from client.learn.settings import Settings
 from client.learn.subspace import Shape, as_wide, cohort_covariance, shaped, vocabulary_covariance
@@ -91,9 +91,9 @@ class Photos:
         """Return the coordinates to search in: more than what most of the gain lies along."""
         return shaped(covariance, origin, self.engine.lexicon, least=AXES[self.kind], most=AXES[self.kind])
 
-    def evidence(self, axes: int) -> Evidence:
+    def evidence(self, axes: int) -> Predictions:
         """Return that no draw was seen yet."""
-        return Evidence(axes=axes)
+        return Predictions(axes=axes)
 
     def looks(self, axes: int) -> int:
         """Return the forward passes of one look: the place itself and one along each probe."""
@@ -104,7 +104,7 @@ class Photos:
         del axes
         return FIRST_VALIDATION
 
-    def look(self, evidence: Evidence, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
+    def look(self, evidence: Predictions, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
         """Look at one photo at a timestep."""
         templates = self.engine.templates(self.kind)
         batch = draw_batch(self.latents, 1, self.timesteps, templates, generator, stratified=True, turn=turn)
@@ -125,7 +125,7 @@ class Photos:
         mixed: Tensor = torch.linalg.qr(torch.randn(shape.size, shape.size, generator=generator))[0][:count]
         return mixed.contiguous()
 
-    def best(self, evidence: Evidence, shape: Shape, place: Tensor) -> Tensor:
+    def best(self, evidence: Predictions, shape: Shape, place: Tensor) -> Tensor:
         """Return the most probable place, not far from this one."""
         return evidence.best(place, self._states(shape))
 

@@ -8,8 +8,6 @@ far the prediction moved: above one, standing still would have been the better g
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -21,10 +19,10 @@ from client.learn.estimator import forward_jacobian
 from client.learn.evidence import reading_of
 from client.learn.photos import Photos
 from client.learn.settings import Settings
-from client.photos import load_photos, stack
 from simulations.benchmarks.framework import Report, Value
+from simulations.benchmarks.searches import latents_of
 from simulations.demo import MODEL
-from simulations.population import Person, people, write_pictures
+from simulations.population import Person, people
 
 SMALL, FULL = (1, 1), (8, 3)
 """People of each kind, and draws of each person and move."""
@@ -66,10 +64,7 @@ def run(*, full: bool, seed: int) -> Report:
 @torch.inference_mode()
 def foretold(engine: TorchEngine, person: Person, length: float, seed: int) -> tuple[float, float]:
     """Return what slopes miss of a prediction that far in a random direction: along the token, through its states."""
-    with tempfile.TemporaryDirectory() as folder:
-        photos, _ = load_photos(write_pictures(person, Path(folder)), engine.pixel_size)
-    latents = engine.encode(stack(photos))
-    latents = latents.captioned(person.captions) if person.captions else latents
+    latents = latents_of(engine, person)
     task = Photos(engine=engine, latents=latents, kind=person.kind, settings=Settings())
     shape = task.shape(task.covariance(), task.anchors(engine.anchor(person.class_word))[-1][1])
     generator = torch.Generator().manual_seed(seed)

@@ -160,13 +160,15 @@ def words_that_draw(bowl, latents):
 
 
 def test_words_give_an_object_its_start_and_displacements_are_counted_from_there(bowl, latents):
-    begun = []
-    alone = run(bowl, latents)
+    begun, far = [], []
+    alone = run(bowl, latents, watch=lambda _, token: far.append(token))
     bowl.lexicon = words_that_draw(bowl, latents)
     result = run(bowl, latents, watch=lambda _, token: begun.append(token))
     assert (alone.start, result.start) == ("anchor", "words")
     np.testing.assert_allclose(result.anchor, bowl.hidden + 0.02, atol=1e-6)
     np.testing.assert_array_equal(begun[0], result.anchor)
+    steps = [[float((token - bowl.hidden).norm()) < 0.12 for token in each].index(True) for each in (begun, far)]
+    assert steps[0] < 0.7 * steps[1]
     assert result.start_loss == alone.start_loss  # counted from the class word either way
 
 
