@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from client.learn.estimator import Residuals, forward_jacobian
 
-PRECISION = 1e-6
-"""Weight of one standard deviation squared of the shape against the loss, once many draws have spoken. Good tokens lie
-ten to thirty standard deviations of the words away: what is held back here is held back for good."""
+PRECISION = 3e-5
+"""Weight of one standard deviation squared of the shape against the loss, once many draws have spoken. Tokens go ten
+standard deviations of the words and more before the loss rises again: what is held back here is held back for good."""
 
-DOUBT = 5e-4
-"""What a single draw adds to that, and n draws an nth of: a draw's own slopes are half noise."""
+DOUBT = 3e-4
+"""What is added to that for a single draw, and falls as draws add up: a draw's own slopes are half noise."""
 
 FORGETTING = 0.97
 """What a draw is worth when the next one comes: slopes were taken where the search was then."""
@@ -184,7 +184,7 @@ class Predictions:
 
     @property
     def _held(self) -> float:
-        return PRECISION + DOUBT / len(self.looks)
+        return PRECISION + DOUBT / self._total
 
     def _height(self, place: Tensor, states: States) -> float:
         """Return what the model holds the loss at a place to be, less a constant."""
