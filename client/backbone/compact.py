@@ -16,7 +16,6 @@ from diffusers import AutoencoderKL, DDPMScheduler
 from numpy.typing import NDArray
 from torch import Tensor
 
-from client.backbone.allocation import tight_memory
 from client.backbone.differences import Rows, carry_differences
 from client.backbone.encoding import encode_photos
 from client.backbone.engine import drawn, fingerprint
@@ -124,14 +123,12 @@ class CompactEngine:
         The first candidate is the one that the others are carried as differences from. What does not fit into one call
         is cut: first by draws, then by candidates, and finer where the memory runs out.
         """
-        with tight_memory():
-            return self._slices.losses(self._scored, candidates, batch, kind)
+        return self._slices.losses(self._scored, candidates, batch, kind)
 
     @torch.inference_mode()
     def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return what each candidate's predictions miss, shape (candidates, draws, entries), cut as `losses` are."""
-        with tight_memory():
-            return self._slices.scored(self._missed, candidates, batch, kind)
+        return self._slices.scored(self._missed, candidates, batch, kind)
 
     @torch.inference_mode()
     def meanings(self, candidates: Tensor, text: str) -> Tensor:
@@ -152,8 +149,7 @@ class CompactEngine:
         known = captions or self._templates[kind]
         texts = [known[prompt] for prompt in prompts]
         together = max(1, PLACES // (len(candidates) * self._texts[0].length))
-        with tight_memory():
-            parts = [self._told(candidates, texts[at : at + together]) for at in range(0, len(texts), together)]
+        parts = [self._told(candidates, texts[at : at + together]) for at in range(0, len(texts), together)]
         return torch.cat(parts, dim=1)
 
     def _told(self, candidates: Tensor, texts: Sequence[str]) -> Tensor:
@@ -206,6 +202,7 @@ class CompactEngine:
         shown = noisy.repeat(count, 1, 1, 1).to(self.form.arithmetic)
         if self.form.differences:
             shown[len(batch) :] = 0
+            self._rows.alike = "added_cond_kwargs" not in said  # XL's time embedding hears the text too
         output = self._unet(shown, steps.repeat(count), return_dict=False, **said)[0]
         return output.float().unflatten(0, (count, -1)), target
 
@@ -233,7 +230,7 @@ class CompactEngine:
 
     def _encoded(self, candidates: Tensor, texts: Sequence[str], arithmetic: torch.dtype | None = None) -> list[Said]:
         """Return what each text encoder makes of texts with the candidates in them, in the form's arithmetic."""
-        self._rows.candidates = len(candidates)
+        self._rows.candidates, self._rows.alike = len(candidates), False
         parts = candidates.float().unflatten(1, (-1, self.width)).split([text.width for text in self._texts], dim=2)
         return [
             text.say(texts, part, arithmetic or self.form.arithmetic, self.device, differences=self.form.differences)

@@ -14,6 +14,7 @@ forward-mode differentiation is to derivatives, with the layers' own kernels.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +34,12 @@ LINEAR = (nn.Linear, nn.Conv2d, Stored)
 CURVED = (nn.GroupNorm, nn.LayerNorm, nn.SiLU, nn.GELU, GELUActivation, QuickGELUActivation)
 """Layers of which the difference is taken point by point."""
 
-PLACES_AT_ONCE = 512
-"""Places of a feed-forward layer that are in float32 together."""
+AT_ONCE = 2**19
+"""Numbers that are points in float32 at once: few enough for a processor's cache, and for its heap to give them out
+again and again. Whole layers of them would be the largest blocks of a step, each on fresh pages."""
+
+PLACES_AT_ONCE = 1024
+"""Places of a feed-forward layer that are together where it is widest."""
 
 HARMLESS = (nn.Dropout, nn.Identity, nn.Embedding)
 
@@ -44,10 +49,17 @@ class Rows:
     """How many candidates a batch holds, the base among them; all layers of a network share one."""
 
     candidates: int = 1
+    alike: bool = False
+    """Whether no difference is anything but zero yet, as in a U-Net before the first layer that hears a text."""
 
     def base(self, rows: Tensor) -> int:
         """Return how many of the rows are the base's."""
         return len(rows) // self.candidates
+
+    def once(self, compute: Callable[..., Tensor], *given: Tensor) -> Tensor:
+        """Return what comes of the base's rows alone, and zeros for rows that add nothing to it."""
+        y = compute(*(x[: self.base(x)] for x in given))
+        return torch.cat([y, y.new_zeros(len(given[0]) - len(y), *y.shape[1:])])
 
 
 class Mapped(nn.Module):
@@ -61,15 +73,20 @@ class Mapped(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map base and differences alike."""
+        if self.rows.alike:
+            return self.rows.once(lambda base: self._mapped(base, len(base)), x)
+        return self._mapped(x, self.rows.base(x))
+
+    def _mapped(self, x: Tensor, base: int) -> Tensor:
         y: Tensor = self.layer(x)
         if self.bias is not None:
             across = (-1, 1, 1) if y.ndim == 4 else (-1,)
-            y[: self.rows.base(y)].add_(self.bias.to(y.dtype).view(across))
+            y[:base].add_(self.bias.to(y.dtype).view(across))
         return y
 
 
 class Curved(nn.Module):
-    """A layer that is not linear, applied to the points themselves."""
+    """A layer that is not linear, applied to the points themselves, a part at a time."""
 
     def __init__(self, layer: nn.Module, rows: Rows) -> None:
         super().__init__()
@@ -77,7 +94,28 @@ class Curved(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return f of the base and f(x + dx) - f(x)."""
-        return apart(self.layer(together(x, self.rows)), self.rows, x.dtype)
+        if self.rows.alike:
+            return self.rows.once(lambda base: self.layer(base.float()).to(x.dtype), x)
+        if isinstance(self.layer, nn.GroupNorm):
+            return self._normalized(self.layer, x)
+        # Of places of a text or picture each is mapped on its own: dimension 1, or 2 where channels come before.
+        if x.ndim == 2:
+            return apart(self.layer(together(x, self.rows)), self.rows, x.dtype)
+        y, across = torch.empty_like(x), x.ndim - 2
+        for start, length in stretches(x, across):
+            points = self.layer(together(x.narrow(across, start, length), self.rows))
+            y.narrow(across, start, length).copy_(apart(points, self.rows, torch.float32))
+        return y
+
+    def _normalized(self, layer: nn.GroupNorm, x: Tensor) -> Tensor:
+        """Return what a norm over groups of channels does, some groups at a time."""
+        y, each = torch.empty_like(x), x.shape[1] // layer.num_groups
+        for start, length in stretches(x, 1, each):
+            own = slice(start, start + length)
+            points = together(x[:, own], self.rows)
+            points = functional.group_norm(points, length // each, layer.weight[own], layer.bias[own], layer.eps)
+            y[:, own] = apart(points, self.rows, torch.float32)
+        return y
 
 
 class GatedGelu(nn.Module):
@@ -89,12 +127,15 @@ class GatedGelu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return h * gelu(g) and its differences, some places at a time: they are a step's largest numbers."""
-        parts = self.proj(x).split(PLACES_AT_ONCE, dim=1)
-        return torch.cat([self._gated(part) for part in parts], dim=1)
+        return torch.cat([self._gated(self.proj(part)) for part in x.split(PLACES_AT_ONCE, dim=1)], dim=1)
 
     def _gated(self, x: Tensor) -> Tensor:
-        value, gate = together(x, self.rows).chunk(2, dim=-1)
-        return apart(value.mul_(functional.gelu(gate)), self.rows, x.dtype)
+        y = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
+        for start, length in stretches(x, 1):
+            value, gate = together(x.narrow(1, start, length), self.rows).chunk(2, dim=-1)
+            points = value.mul_(functional.gelu(gate))
+            y.narrow(1, start, length).copy_(apart(points, self.rows, torch.float32))
+        return y
 
 
 class Constant(nn.Module):
@@ -127,14 +168,25 @@ class DifferenceAttention:
     ) -> Tensor:
         """Attend from ``hidden_states`` to the text, or to themselves."""
         del attention_mask, temb  # checked when the network was made: no such use
+        if encoder_hidden_states is not None:
+            self.rows.alike = False  # from here on candidates are told apart
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        parts = (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
-        points = [together(part, self.rows) for part in parts]
-        query, key, value = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in points)
-        seen = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        mapped: Tensor = attn.to_out[0](apart(seen, self.rows, hidden_states.dtype))
-        scaled: Tensor = mapped / attn.rescale_output_factor
-        return scaled
+        parts = [
+            part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for part in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        ]
+        seen = self.rows.once(_attended, *parts) if self.rows.alike else self._seen(*parts)
+        mapped: Tensor = attn.to_out[0](seen.transpose(1, 2).flatten(2))
+        return mapped if attn.rescale_output_factor == 1 else mapped / attn.rescale_output_factor
+
+    def _seen(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return what the points see, shape (rows, heads, places, width), some heads at a time."""
+        found = torch.empty_like(query)
+        for start, length in stretches(max(query, key, key=Tensor.numel), 1):
+            own = slice(start, start + length)
+            points = (together(part[:, own], self.rows) for part in (query, key, value))
+            found[:, own] = apart(_attended(*points), self.rows, torch.float32)
+        return found
 
 
 class CausalAttention(nn.Module):
@@ -152,6 +204,20 @@ class CausalAttention(nn.Module):
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in points)
         seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True).transpose(1, 2).flatten(2)
         return self.out(apart(seen, self.rows, hidden_states.dtype)), None
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Attend in float32."""
+    seen = functional.scaled_dot_product_attention(query.float(), key.float(), value.float())
+    return seen.to(query.dtype)
+
+
+def stretches(x: Tensor, dim: int, unit: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield (start, length) along a dimension, in whole units, of parts of `AT_ONCE` numbers at most if units allow."""
+    size = x.shape[dim]
+    length = max(1, AT_ONCE * size // (x.numel() * unit)) * unit
+    for start in range(0, size, length):
+        yield start, min(length, size - start)
 
 
 def together(x: Tensor, rows: Rows) -> Tensor:

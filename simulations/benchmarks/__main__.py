@@ -36,10 +36,8 @@ QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "THP_MEM_ALLOC_ENABLE": "1",
 }
-"""Model libraries speak up while they load; a table should stand alone. And memory as people have it (`client.quiet`).
-Read on import, so set before."""
+"""Model libraries speak up while they load; a table should stand alone. Read on import, so set before."""
 
 
 def main(

@@ -76,7 +76,7 @@ def measured(order: Order) -> dict[str, Value]:
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "THP_MEM_ALLOC_ENABLE": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     if done.returncode:
         raise ConfigError(f"measuring {order.way!r} ended with {done.returncode}: {done.stderr[-600:] or 'no memory?'}")
