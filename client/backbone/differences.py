@@ -127,7 +127,7 @@ class GatedGelu(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return h * gelu(g) and its differences, some places at a time: they are a step's largest numbers."""
-        return torch.cat([self._gated(self.proj(part)) for part in x.split(PLACES_AT_ONCE, dim=1)], dim=1)
+        return torch.cat([self._gated(self.proj(part.contiguous())) for part in x.split(PLACES_AT_ONCE, dim=1)], dim=1)
 
     def _gated(self, x: Tensor) -> Tensor:
         y = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
