@@ -51,10 +51,10 @@ class Photos:
         return self.engine.timesteps if self.settings.whole_range else noisiest(self.engine.timesteps)
 
     def draws(self, count: int, generator: torch.Generator, *, whole: bool = False) -> Batch:
-        """Return draws in which photos take turns; as a validation set each noise is also drawn reversed."""
+        """Return draws in which photos take turns, each with a noise of its own."""
         timesteps = self.engine.timesteps if whole else self.timesteps
         templates = self.engine.templates(self.kind)
-        return draw_batch(self.latents, count, timesteps, templates, generator, stratified=True, antithetic=whole)
+        return draw_batch(self.latents, count, timesteps, templates, generator, stratified=True)
 
     def costs(self, count: int) -> int:
         """Return the length of so many draws: each is one forward pass."""

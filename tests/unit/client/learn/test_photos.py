@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import torch
 
+from client.backbone.latents import Latents
 from client.learn.photos import AXES, PROBES, Photos
 from client.learn.settings import Settings
 from client.learn.subspace import Shape
@@ -28,3 +29,15 @@ def test_every_other_look_is_along_the_leading_axes_of_every_vector(bowl, latent
 
 def test_the_others_leave_no_axis_out(bowl, latents):
     assert (probes(bowl, latents, 2, turn=5).norm(dim=0) > 0.01).all()
+
+
+def test_no_photo_is_left_out_of_a_validation_set_and_no_noise_comes_twice(bowl):
+    photos = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 4, 8, 8)
+    latents = Latents(mean=photos, spread=torch.zeros_like(photos))
+    settings = Settings()
+    task = Photos(engine=bowl, latents=latents, kind="object", settings=settings)
+    drawn = task.draws(settings.validation, torch.Generator().manual_seed(0), whole=True)
+    assert sorted(drawn.latents.mean(dim=(1, 2, 3)).tolist()) == list(range(settings.validation))
+    noises = drawn.noise.flatten(1)
+    apart = torch.nn.functional.cosine_similarity(noises[:, None], noises[None], dim=2).abs()
+    assert (apart.fill_diagonal_(0) < 0.99).all(), "a noise came twice, as it was or reversed"

@@ -145,7 +145,7 @@ def test_settings_that_cannot_run_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"learn\.forwards"):
         Settings(forwards=10)
     with pytest.raises(ConfigError, match=r"learn\.validation"):
-        Settings(validation=7)
+        Settings(validation=0)
 
 
 def words_that_draw(bowl, latents):

@@ -40,9 +40,9 @@ def rows(learned, stages=2):
 
 
 def test_each_stage_finds_its_own_bottom(turning, latents):
-    learned = learn_in_stages(turning, latents, stages=2, settings=Settings(forwards=800), **WORDS)
+    learned = learn_in_stages(turning, latents, stages=2, settings=Settings(forwards=1200), **WORDS)
     for token, bottom in zip(rows(learned), (turning.bottoms[True], turning.bottoms[False]), strict=True):
-        assert (token - bottom).norm() < 0.2 * bottom.norm()
+        assert (token - bottom).norm() < 0.15 * bottom.norm()
     assert learned.anchor.shape == (24,)
     assert learned.loss < learned.start_loss
 
