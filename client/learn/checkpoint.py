@@ -14,7 +14,7 @@ from torch import Tensor
 from client.files import write_whole
 from common.errors import ShoalError
 
-FORMAT = "shoal-learning-1"
+FORMAT = "shoal-learning-2"
 
 
 class CheckpointError(ShoalError):

@@ -123,7 +123,7 @@ def test_stages_go_on_where_they_were_paused(capsys, home, photos, monkeypatch):
 def test_everything_at_once(capsys, home, photos, tmp_path):
     more = ("--captions", "files", "--region", "masks", "--preserve-class")
     learn(capsys, photos, "--stages", 2, *more, forwards=128)
-    code, _, err = run(capsys, "learn", photos, "--name", "max", "--class", "cat", "--forwards", 64)
+    code, _, err = run(capsys, "learn", photos, "--name", "max", "--class", "cat", "--forwards", 160)
     assert code == 0, err
     both = picture(capsys, tmp_path / "both", "<rex> beside <max>")
     one = picture(capsys, tmp_path / "one", "<rex> beside cat")
