@@ -35,8 +35,8 @@ CURVED = (nn.GroupNorm, nn.LayerNorm, nn.SiLU, nn.GELU, GELUActivation, QuickGEL
 """Layers of which the difference is taken point by point."""
 
 AT_ONCE = 2**19
-"""Numbers that are points in float32 at once: few enough for a processor's cache, and for its heap to give them out
-again and again. Whole layers of them would be the largest blocks of a step, each on fresh pages."""
+"""Numbers that are points in float32 at once where no GPU computes: few enough for a processor's cache, and for its heap
+to give them out again and again. Whole layers of them would be a step's largest blocks, each on fresh pages."""
 
 PLACES_AT_ONCE = 1024
 """Places of a feed-forward layer that are together where it is widest."""
@@ -215,7 +215,7 @@ def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def stretches(x: Tensor, dim: int, unit: int = 1) -> Iterator[tuple[int, int]]:
     """Yield (start, length) along a dimension, in whole units, of parts of `AT_ONCE` numbers at most if units allow."""
     size = x.shape[dim]
-    length = max(1, AT_ONCE * size // (x.numel() * unit)) * unit
+    length = max(1, AT_ONCE * size // (x.numel() * unit)) * unit if x.device.type == "cpu" else size
     for start in range(0, size, length):
         yield start, min(length, size - start)
 

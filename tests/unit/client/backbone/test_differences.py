@@ -61,6 +61,7 @@ def test_stretches_cover_a_dimension_once_and_are_small(monkeypatch, unit):
     assert [place for start, length in found for place in range(start, start + length)] == list(range(24))
     assert all(length % unit == 0 and x[:, :length].numel() <= 100 for _, length in found)
     assert len(found) == 3
+    assert list(stretches(x.to("meta"), 1, unit)) == [(0, 24)], "a GPU is not fed in morsels"
 
 
 def test_what_comes_before_the_first_text_is_computed_for_the_base_alone(carried):
