@@ -35,7 +35,7 @@ CURVED = (nn.GroupNorm, nn.LayerNorm, nn.SiLU, nn.GELU, GELUActivation, QuickGEL
 """Layers of which the difference is taken point by point."""
 
 AT_ONCE = 2**19
-"""Numbers that are points in float32 at once where no GPU computes: few enough for a processor's cache, and for its heap
+"""Numbers that are points in float32 at once where no GPU computes: few enough for caches, and for the heap
 to give them out again and again. Whole layers of them would be a step's largest blocks, each on fresh pages."""
 
 PLACES_AT_ONCE = 1024
