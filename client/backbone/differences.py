@@ -101,11 +101,7 @@ class Curved(nn.Module):
         # Of places of a text or picture each is mapped on its own: dimension 1, or 2 where channels come before.
         if x.ndim == 2:
             return apart(self.layer(together(x, self.rows)), self.rows, x.dtype)
-        y, across = torch.empty_like(x), x.ndim - 2
-        for start, length in stretches(x, across):
-            points = self.layer(together(x.narrow(across, start, length), self.rows))
-            y.narrow(across, start, length).copy_(apart(points, self.rows, torch.float32))
-        return y
+        return by_parts(self.layer, torch.empty_like(x), x.ndim - 2, self.rows, x)
 
     def _normalized(self, layer: nn.GroupNorm, x: Tensor) -> Tensor:
         """Return what a norm over groups of channels does, some groups at a time."""
@@ -130,12 +126,11 @@ class GatedGelu(nn.Module):
         return torch.cat([self._gated(self.proj(part.contiguous())) for part in x.split(PLACES_AT_ONCE, dim=1)], dim=1)
 
     def _gated(self, x: Tensor) -> Tensor:
-        y = x.new_empty(*x.shape[:-1], x.shape[-1] // 2)
-        for start, length in stretches(x, 1):
-            value, gate = together(x.narrow(1, start, length), self.rows).chunk(2, dim=-1)
-            points = value.mul_(functional.gelu(gate))
-            y.narrow(1, start, length).copy_(apart(points, self.rows, torch.float32))
-        return y
+        def gated(points: Tensor) -> Tensor:
+            value, gate = points.chunk(2, dim=-1)
+            return value.mul_(functional.gelu(gate))
+
+        return by_parts(gated, x.new_empty(*x.shape[:-1], x.shape[-1] // 2), 1, self.rows, x)
 
 
 class Constant(nn.Module):
@@ -175,18 +170,12 @@ class DifferenceAttention:
             part.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
             for part in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         ]
-        seen = self.rows.once(_attended, *parts) if self.rows.alike else self._seen(*parts)
+        if self.rows.alike:
+            seen = self.rows.once(_attended, *parts)
+        else:
+            seen = by_parts(_attended, torch.empty_like(parts[0]), 1, self.rows, *parts)
         mapped: Tensor = attn.to_out[0](seen.transpose(1, 2).flatten(2))
         return mapped if attn.rescale_output_factor == 1 else mapped / attn.rescale_output_factor
-
-    def _seen(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Return what the points see, shape (rows, heads, places, width), some heads at a time."""
-        found = torch.empty_like(query)
-        for start, length in stretches(max(query, key, key=Tensor.numel), 1):
-            own = slice(start, start + length)
-            points = (together(part[:, own], self.rows) for part in (query, key, value))
-            found[:, own] = apart(_attended(*points), self.rows, torch.float32)
-        return found
 
 
 class CausalAttention(nn.Module):
@@ -218,6 +207,14 @@ def stretches(x: Tensor, dim: int, unit: int = 1) -> Iterator[tuple[int, int]]:
     length = max(1, AT_ONCE * size // (x.numel() * unit)) * unit if x.device.type == "cpu" else size
     for start in range(0, size, length):
         yield start, min(length, size - start)
+
+
+def by_parts(compute: Callable[..., Tensor], into: Tensor, dim: int, rows: Rows, *given: Tensor) -> Tensor:
+    """Fill ``into`` with what a function makes of points, and its differences, a stretch of a dimension at a time."""
+    for start, length in stretches(max(given, key=Tensor.numel), dim):
+        points = (together(x.narrow(dim, start, length), rows) for x in given)
+        into.narrow(dim, start, length).copy_(apart(compute(*points), rows, torch.float32))
+    return into
 
 
 def together(x: Tensor, rows: Rows) -> Tensor:
