@@ -6,6 +6,7 @@ pictures, both measured on one fixed set of draws that no search sees.
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -53,7 +54,11 @@ class Target:
 
 @dataclass(slots=True)
 class Course:
-    """Measures a search's token now and then, on the evaluation set, at nobody's expense."""
+    """Measures a search's token now and then, on the evaluation set, at nobody's expense.
+
+    Where a measurement meets the target and the one before did not, the places between are halved until it is known at
+    which of them it was met: forwards to target are true to a step, whatever the spacing.
+    """
 
     engine: Engine
     target: Target
@@ -61,21 +66,45 @@ class Course:
     to_the_end: bool = False
     """Whether a search goes on when it has met the target; it is then measured once more, when it ends."""
     points: list[tuple[int, float]] = field(default_factory=list)
+    """(forwards, loss), in the order of forwards."""
     tokens: list[Tensor] = field(default_factory=list)
     next_at: float = 0.0
+    passed: list[tuple[int, Tensor]] = field(default_factory=list)
+    """(forwards, token) since the last measurement."""
 
     def watch(self, forwards: int, token: Tensor) -> None:
         """Measure if it is time."""
-        if forwards < self.next_at or (self.to_the_end and self.reached is not None):
+        if self.to_the_end and self.reached is not None:
+            return
+        if forwards < self.next_at:
+            self.passed.append((forwards, token.clone()))
             return
         self.next_at = max(forwards + 8, forwards * (WIDER if self.to_the_end else SPACING))
         self.measure(forwards, token)
 
     def measure(self, forwards: int, token: Tensor) -> None:
-        """Measure the token that a search has come to."""
+        """Measure the token that a search has come to, and if it is the first to meet the target, what went before."""
+        first = self.reached is None
+        met = self._meets(forwards, token)
+        passed, self.passed = self.passed, []
+        if first and met:
+            self._look_back(passed)
+
+    def _look_back(self, passed: list[tuple[int, Tensor]]) -> None:
+        unmet, met = 0, len(passed)
+        while unmet < met:
+            middle = (unmet + met) // 2
+            if self._meets(*passed[middle]):
+                met = middle
+            else:
+                unmet = middle + 1
+
+    def _meets(self, forwards: int, token: Tensor) -> bool:
         loss = float(self.engine.losses(token[None], self.target.evaluation, self.kind))
-        self.points.append((forwards, loss))
-        self.tokens.append(token.clone())
+        place = bisect(self.points, forwards, key=lambda point: point[0])
+        self.points.insert(place, (forwards, loss))
+        self.tokens.insert(place, token.clone())
+        return loss <= self.target.loss
 
     @property
     def reached(self) -> int | None:

@@ -36,7 +36,7 @@ from client.photos import load_photos, stack
 from common.prior import Prior, encode_prior
 from simulations.demo import MODEL
 from simulations.population import Person, write_pictures
-from simulations.trials import SPACING, Course, Target, evaluation_of, evolution, ours, reference, target_of
+from simulations.trials import Course, Target, evaluation_of, evolution, ours, reference, target_of
 from simulations.work import engine_of
 
 KEPT: Final = Path("build/bench/learned")
@@ -150,8 +150,7 @@ def _descend(trial: Trial, person: Person) -> dict[str, NDArray[Any]]:
     seen: list[tuple[int, Tensor]] = []
 
     def watch(forwards: int, token: Tensor) -> None:
-        if not seen or forwards >= SPACING * seen[-1][0]:
-            seen.append((forwards, token.clone()))
+        seen.append((forwards, token.clone()))
 
     target = target_of(yardstick, engine, latents, anchor, person.kind, person.number, trial.descent, watch)
     course = Course(engine, target, person.kind, to_the_end=True)
