@@ -53,7 +53,9 @@ UNTAUGHT, GRADIENT, PUBLISHED = "untaught (class word)", "gradient", "published 
 REAL, SHUFFLED = "real pictures", "shuffled"
 BOUND: Final = 0.97
 PROMPTS: Final = 2
-"""Pictures of each newcomer's token."""
+"""Prompts at most for each newcomer's token: of objects a third have one picture alone that the person did not have."""
+TIMES: Final = 3
+"""Pictures of each prompt, from noises of their own: one picture each did not tell searches apart."""
 OTHERS: Final = 200
 """Real pictures whose mean is the held-out style's."""
 
@@ -85,7 +87,7 @@ class Scorer:
 
 def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/bench")) -> Report:
     """Draw with everybody's tokens and score; writes ``quality.png`` beside the table."""
-    size, told = FULL if full else SMALL, Console(stderr=True)
+    size, times, told = FULL if full else SMALL, TIMES if full else 1, Console(stderr=True)
     trial = trial_of(size, kept)
     searcher(kept)
     newcomers = people(size.newcomers, size.newcomers, seed)
@@ -96,14 +98,14 @@ def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/ben
         scorer = Scorer(gallery=load_gallery(PATH), classifier=load_classifier(), archive=archive)
         for kind in KINDS:
             some, tokens = learned(trial, kind, newcomers, size, seed, told)
-            asked = [wanted(person, scorer, seed) for person in some]
+            asked = [wanted(person, scorer, seed) * times for person in some]
             drawn = {way: draw_all(some, found_, asked, seed) for way, found_ in tokens.items()}
             scores = score(some, asked, drawn, scorer)
             rows += table(kind, scores, seed)
             bars += _bars(kind, scores, list(tokens)[-1])
             sheets.append(sheet(some, drawn, archive))
     write_sheet(sheets, out / "quality.png")
-    return Report(name="quality", seed=seed, full=full, rows=rows, bars=bars, notes=_notes(size))
+    return Report(name="quality", seed=seed, full=full, rows=rows, bars=bars, notes=_notes(size, times))
 
 
 def learned(
@@ -162,7 +164,7 @@ def draw_all(
     asked: Sequence[Sequence[Asked]],
     seed: int,
 ) -> list[NDArray[np.uint8]]:
-    """Draw everybody's pictures, uint8 (PROMPTS, side, side, 3) each; every way from the same noise."""
+    """Draw everybody's pictures, uint8 (pictures, side, side, 3) each; every way from the same noise."""
     pipeline: Any = load_pipeline(MODEL)
     own = fingerprint(MODEL)
     names = [f"w{person.number}" for person in newcomers]
@@ -296,10 +298,11 @@ def pixels(archive: zipfile.ZipFile, members: Sequence[str]) -> NDArray[np.uint8
     return np.stack([np.asarray(Image.open(io.BytesIO(archive.read(m))).convert("RGB")) for m in members])
 
 
-def _notes(size: Size) -> list[str]:
+def _notes(size: Size, times: int) -> list[str]:
     return [
         "likeness and agreement: simulations/benchmarks/likeness.py; means over newcomers, bootstrap intervals (95 %)",
-        f"{PROMPTS} pictures a newcomer and way, from the same noise; tokens as benchmark forwards learned them",
+        f"{PROMPTS} prompts a newcomer at most, {times} pictures each, every way from the same noise",
+        "tokens as benchmark forwards learned them",
         f"searches of {size.forwards} forwards, the published algorithm's of {size.published}",
         "real pictures: the very pictures that were asked for, by their artists",
         "shuffled: the gradient's pictures held against the next newcomer's own and the next prompt's other words",
