@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from diffusers.models.activations import GEGLU
+from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
 from diffusers.models.embeddings import Timesteps
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ AT_ONCE = 2**19
 to give them out again and again. Whole layers of them would be a step's largest blocks, each on fresh pages."""
 
 PLACES_AT_ONCE = 1024
-"""Places of a feed-forward layer that are together where it is widest."""
+"""Places that go through a feed-forward layer together."""
 
 HARMLESS = (nn.Dropout, nn.Identity, nn.Embedding)
 
@@ -101,7 +102,9 @@ class Curved(nn.Module):
         # Of places of a text or picture each is mapped on its own: dimension 1, or 2 where channels come before.
         if x.ndim == 2:
             return apart(self.layer(together(x, self.rows)), self.rows, x.dtype)
-        return by_parts(self.layer, torch.empty_like(x), x.ndim - 2, self.rows, x)
+        # What a picture's SiLU is given is a norm's, for it alone; a LayerNorm's input goes around it too.
+        into = x if isinstance(self.layer, nn.SiLU) and x.ndim == 4 else torch.empty_like(x)
+        return by_parts(self.layer, into, x.ndim - 2, self.rows, x)
 
     def _normalized(self, layer: nn.GroupNorm, x: Tensor) -> Tensor:
         """Return what a norm over groups of channels does, some groups at a time."""
@@ -122,15 +125,32 @@ class GatedGelu(nn.Module):
         self.proj, self.rows = layer.proj, rows
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return h * gelu(g) and its differences, some places at a time: they are a step's largest numbers."""
-        return torch.cat([self._gated(self.proj(part.contiguous())) for part in x.split(PLACES_AT_ONCE, dim=1)], dim=1)
+        """Return h * gelu(g) and its differences."""
+        x = self.proj(x)
+        return by_parts(_gated, x.new_empty(*x.shape[:-1], x.shape[-1] // 2), 1, self.rows, x)
 
-    def _gated(self, x: Tensor) -> Tensor:
-        def gated(points: Tensor) -> Tensor:
-            value, gate = points.chunk(2, dim=-1)
-            return value.mul_(functional.gelu(gate))
 
-        return by_parts(gated, x.new_empty(*x.shape[:-1], x.shape[-1] // 2), 1, self.rows, x)
+class InParts(nn.Module):
+    """A feed-forward layer, some places at a time: what is within it is four and eight times as wide."""
+
+    def __init__(self, layer: FeedForward) -> None:
+        super().__init__()
+        self.net = layer.net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output, shape (rows, places, width)."""
+        parts = [self._mapped(part.contiguous()) for part in x.split(PLACES_AT_ONCE, dim=1)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _mapped(self, x: Tensor) -> Tensor:
+        for layer in self.net:
+            x = layer(x)
+        return x
+
+
+def _gated(points: Tensor) -> Tensor:
+    value, gate = points.chunk(2, dim=-1)
+    return value.mul_(functional.gelu(gate))
 
 
 class Constant(nn.Module):
@@ -255,6 +275,8 @@ def _carrying(layer: nn.Module, rows: Rows) -> nn.Module | None:
         return Curved(layer, rows)
     if isinstance(layer, CLIPAttention):
         return CausalAttention(layer, rows)
+    if isinstance(layer, FeedForward):
+        return InParts(layer)
     if isinstance(layer, GEGLU):
         return GatedGelu(layer, rows)
     if isinstance(layer, Timesteps):

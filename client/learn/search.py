@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sized
 from dataclasses import asdict, dataclass, field
 
@@ -24,6 +25,10 @@ from common.prior import Prior
 
 VALIDATION_SHARE = 0.3
 """Share of the forwards spent so far between two validations: early ones are close together."""
+
+KEPT_EVERY = 30.0
+"""Seconds after which a checkpoint is written though nothing was validated: a step of a large model takes minutes, and
+whoever is killed should not lose many."""
 
 
 class LossError(ShoalError):
@@ -192,8 +197,8 @@ def learn(
         class_word: a word for it; may be empty. The search starts there if nothing better is known.
         settings: budget, probing step, validation, seed.
         prior: what others' searches taught the federation; None without one.
-        checkpoint: where it is written after every validation and when stopped; an existing one is resumed, bit for bit
-            when the device is the same. Whoever keeps the result deletes it afterwards.
+        checkpoint: where it is written after every validation, every half minute and when stopped; an existing one is
+            resumed, bit for bit when the device is the same. Whoever keeps the result deletes it afterwards.
         progress: called after every step.
         stop: asked before every step; True pauses.
         watch: sees (forwards, current token) after every step; for benchmarks.
@@ -241,15 +246,16 @@ def _steps(
     """Step until the plateau, the budget's end or a pause."""
     settings = search.task.settings
     reason: Reason = "budget"
-    saved = -1
+    saved, saved_at = -1, time.monotonic()
     watch(search.spent, search.descent.token)
     # Room is kept for a validation that falls due, of two tokens the first time, and for the last one: the budget is
     # never overrun.
     while search.spent + search.descent.forwards + 3 * len(search.validation) <= settings.forwards:
         paused = stop()
-        if checkpoint is not None and (paused or saved != len(search.history)):
+        old = saved != len(search.history) or time.monotonic() - saved_at >= KEPT_EVERY
+        if checkpoint is not None and (paused or old):
             write_checkpoint(checkpoint, search.tensors(), search.facts())
-            saved = len(search.history)
+            saved, saved_at = len(search.history), time.monotonic()
         if paused:
             return search.learned("paused")
         ended = search.step()

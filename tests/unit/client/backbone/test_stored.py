@@ -61,13 +61,15 @@ def test_a_convolution_of_many_channels_is_a_matrix_product_of_the_same_numbers(
 
 
 @torch.inference_mode()
-def test_only_deep_convolutions_in_bfloat16_are(monkeypatch):
+def test_only_deep_convolutions_of_few_places_in_bfloat16_are(monkeypatch):
+    monkeypatch.setattr("client.backbone.stored.FEW", 16)
     seen = []
     monkeypatch.setattr("client.backbone.stored.gathered", lambda x, w: seen.append(len(w)) or gathered(x, w))
-    for channels, dtype in ((DEEP, torch.bfloat16), (DEEP, torch.float32), (8, torch.bfloat16)):
+    cases = ((DEEP, torch.bfloat16, 4), (DEEP, torch.bfloat16, 5), (DEEP, torch.float32, 4), (8, torch.bfloat16, 4))
+    for channels, dtype, side in cases:
         layer = nn.Conv2d(channels, channels, 3, padding=1)
         stored, weight = at_rest(layer, Scratch())
-        x = torch.randn(1, channels, 4, 4)
+        x = torch.randn(1, channels, side, side)
         wanted = torch.func.functional_call(layer, {"weight": weight}, x)
         assert (stored(x.to(dtype)).float() - wanted).norm() < 0.01 * wanted.norm()
     assert seen == [DEEP]

@@ -8,6 +8,7 @@ import torch
 
 from client.backbone.lexicon import Lexicon
 from client.learn import photos
+from client.learn import search
 from client.learn.checkpoint import CheckpointError
 from client.learn.gate import DRAWS
 from client.learn.search import LossError, learn
@@ -97,6 +98,33 @@ def test_a_paused_search_ends_bit_for_bit_as_an_unbroken_one(bowl, latents, tmp_
     resumed = run(bowl, latents, checkpoint=path)
     assert resumed.token.tobytes() == whole.token.tobytes()
     assert (resumed.history, resumed.forwards, resumed.reason) == (whole.history, whole.forwards, whole.reason)
+
+
+class Kept:
+    """A store that counts how often it is written, and remembers the latest but one."""
+
+    def __init__(self):
+        self.written, self.data = 0, b""
+
+    def exists(self):
+        return bool(self.data)
+
+    def read_bytes(self):
+        return self.data
+
+    def write_bytes(self, data):
+        self.written, self.data = self.written + 1, data
+        return len(data)
+
+
+@pytest.mark.parametrize("every", [0.0, 3600.0])
+def test_a_slow_step_is_kept_though_nothing_was_validated(bowl, latents, monkeypatch, every):
+    monkeypatch.setattr(search, "KEPT_EVERY", every)
+    kept, steps = Kept(), []
+    result = run(bowl, latents, checkpoint=kept, watch=lambda forwards, _: steps.append(forwards))
+    validated = len(result.history) - 1  # the class word's score came with the first of them
+    assert len(steps) > 2 * validated
+    assert kept.written == (len(steps) - 1 if every == 0 else validated)
 
 
 def test_a_checkpoint_of_another_learning_is_refused(bowl, latents, tmp_path):
