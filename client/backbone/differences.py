@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from diffusers.models.activations import GEGLU
@@ -133,8 +133,9 @@ class GatedGelu(nn.Module):
 class InParts(nn.Module):
     """A feed-forward layer, some places at a time: what is within it is four and eight times as wide."""
 
-    def __init__(self, layer: FeedForward) -> None:
+    def __init__(self, layer: FeedForward, rows: Rows) -> None:
         super().__init__()
+        del rows  # its own layers know them
         self.net = layer.net
 
     def forward(self, x: Tensor) -> Tensor:
@@ -215,6 +216,17 @@ class CausalAttention(nn.Module):
         return self.out(apart(seen, self.rows, hidden_states.dtype)), None
 
 
+CARRYING: Final[tuple[tuple[Any, Callable[[Any, Rows], nn.Module]], ...]] = (
+    (LINEAR, Mapped),
+    (CURVED, Curved),
+    (CLIPAttention, CausalAttention),
+    (FeedForward, InParts),
+    (GEGLU, GatedGelu),
+    (Timesteps, Constant),
+)
+"""What stands for which layers."""
+
+
 def _attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attend in float32."""
     seen = functional.scaled_dot_product_attention(query.float(), key.float(), value.float())
@@ -269,18 +281,9 @@ def carry_differences(network: nn.Module, rows: Rows) -> None:
 
 def _carrying(layer: nn.Module, rows: Rows) -> nn.Module | None:
     """Return what stands for a layer; None for a container, whose layers are looked at one by one."""
-    if isinstance(layer, LINEAR):
-        return Mapped(layer, rows)
-    if isinstance(layer, CURVED):
-        return Curved(layer, rows)
-    if isinstance(layer, CLIPAttention):
-        return CausalAttention(layer, rows)
-    if isinstance(layer, FeedForward):
-        return InParts(layer)
-    if isinstance(layer, GEGLU):
-        return GatedGelu(layer, rows)
-    if isinstance(layer, Timesteps):
-        return Constant(layer, rows)
+    for kinds, carrying in CARRYING:
+        if isinstance(layer, kinds):
+            return carrying(layer, rows)
     if isinstance(layer, Attention):
         _attend(layer, rows)
     elif not isinstance(layer, HARMLESS) and next(layer.children(), None) is None:

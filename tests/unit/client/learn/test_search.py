@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from client.backbone.lexicon import Lexicon
-from client.learn import photos
-from client.learn import search
+from client.learn import photos, search
 from client.learn.checkpoint import CheckpointError
 from client.learn.gate import DRAWS
 from client.learn.search import LossError, learn
