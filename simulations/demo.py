@@ -11,11 +11,11 @@ import math
 import multiprocessing
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import typer
@@ -35,6 +35,8 @@ from simulations.population import Person, people, write_pictures
 from simulations.report import DemoReport, Newcomer, Quartiles, write_report
 from simulations.run import Federation
 from simulations.work import Comparison, Job, compare_with_own_prior, learn_and_keep, peak_memory_mb
+
+T = TypeVar("T")
 
 MODEL = Path(__file__).parents[1] / "client" / "backbone" / "pictograms"
 SEARCHES = ("zoodip_reference", "without_prior", "with_prior")
@@ -133,17 +135,13 @@ class Demo:
         ):
             learned = []
             for number, wave in enumerate(self.waves, start=1):
-                task = bars.add_task(f"people learn, round {number}", total=len(wave))
-                for result in pool.map(learn_and_keep, [self.job] * len(wave), wave):
-                    learned.append(result | {"round": number})
-                    bars.advance(task)
+                results = pool.map(learn_and_keep, [self.job] * len(wave), wave)
+                told = _told(bars, results, len(wave), f"people learn, round {number}")
+                learned += [result | {"round": number} for result in told]
                 self._await_version(number, running)
             running.wait(timeout=120)
-            task = bars.add_task("newcomers compare", total=len(self.newcomers))
-            compared = []
-            for comparison in pool.map(compare_with_own_prior, [self.job] * len(self.newcomers), self.newcomers):
-                compared.append(comparison)
-                bars.advance(task)
+            comparisons = pool.map(compare_with_own_prior, [self.job] * len(self.newcomers), self.newcomers)
+            compared = list(_told(bars, comparisons, len(self.newcomers), "newcomers compare"))
         return learned, compared
 
     def _await_version(self, version: int, running: Federation, patience: float = 180) -> None:
@@ -177,6 +175,16 @@ class Demo:
 def _bars(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console)
+
+
+def _told(bars: Progress, results: Iterable[T], count: int, what: str) -> Iterator[T]:
+    """Yield results as they come and say how many there are: as a bar, or line by line where there is no terminal."""
+    task = bars.add_task(what, total=count)
+    for done, result in enumerate(results, start=1):
+        bars.advance(task)
+        if not bars.console.is_terminal:
+            bars.console.print(f"{what}: {done} of {count}")
+        yield result
 
 
 def quartiles(values: Sequence[int | None]) -> Quartiles:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
+from diffusers.models import activations
 from diffusers.models.activations import GEGLU
 from diffusers.models.attention import FeedForward
 from diffusers.models.attention_processor import Attention
@@ -112,7 +113,8 @@ class Curved(nn.Module):
         for start, length in stretches(x, 1, each):
             own = slice(start, start + length)
             points = together(x[:, own], self.rows)
-            points = functional.group_norm(points, length // each, layer.weight[own], layer.bias[own], layer.eps)
+            weight, bias = (None if given is None else given[own] for given in (layer.weight, layer.bias))
+            points = functional.group_norm(points, length // each, weight, bias, layer.eps)
             y[:, own] = apart(points, self.rows, torch.float32)
         return y
 
@@ -286,9 +288,14 @@ def _carrying(layer: nn.Module, rows: Rows) -> nn.Module | None:
             return carrying(layer, rows)
     if isinstance(layer, Attention):
         _attend(layer, rows)
-    elif not isinstance(layer, HARMLESS) and next(layer.children(), None) is None:
+    elif not isinstance(layer, HARMLESS) and (next(layer.children(), None) is None or _bends(layer)):
         raise BackboneError(f"no arithmetic of differences for {type(layer).__name__}: choose --engine quanto")
     return None
+
+
+def _bends(layer: nn.Module) -> bool:
+    """Return whether a layer that holds others is more than what they make of its input, one after the other."""
+    return bool(type(layer).__module__ == activations.__name__)
 
 
 def _attend(layer: Any, rows: Rows) -> None:  # noqa: ANN401 - diffusers has no types

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers.models.attention import FeedForward
 
 from client.backbone import differences
 from client.backbone.compact import EXACT, CompactEngine, Form
-from client.backbone.differences import stretches
+from client.backbone.differences import Curved, Rows, carry_differences, stretches
 from client.backbone.latents import Latents, draw_batch
+from common.errors import BackboneError
 
 FLOAT = Form(weights="whole", arithmetic=torch.float32)
 DRAWS, CANDIDATES = 2, 3
@@ -86,3 +88,21 @@ def test_a_call_that_broke_off_early_leaves_the_next_one_right(carried):
     broken.remove()
     assert carried._rows.alike, "it broke off where candidates were alike"
     torch.testing.assert_close(carried.losses(*case, "object"), before, rtol=0, atol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("affine", [True, False])
+def test_a_norm_with_and_without_weights_of_its_own(monkeypatch, affine):
+    monkeypatch.setattr(differences, "AT_ONCE", 50)
+    norm = torch.nn.GroupNorm(3, 6, affine=affine)
+    points = torch.randn(2 * CANDIDATES, 6, 4, 4, generator=torch.Generator().manual_seed(2))
+    rows = Rows(candidates=CANDIDATES)
+    found = differences.together(Curved(norm, rows)(differences.apart(points.clone(), rows, torch.float32)), rows)
+    torch.testing.assert_close(found, norm(points))
+
+
+@pytest.mark.parametrize("kind", ["gelu", "geglu-approximate", "swiglu"])
+def test_a_feed_forward_layer_of_another_kind_is_refused_not_taken_for_linear(kind):
+    network = torch.nn.ModuleList([FeedForward(8, activation_fn=kind)])
+    with pytest.raises(BackboneError, match="choose --engine quanto"):
+        carry_differences(network, Rows())
