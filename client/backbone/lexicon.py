@@ -26,8 +26,8 @@ FILE = "lexicon.safetensors"
 """In a backbone's folder, beside ``shoal.json``."""
 
 NOISIEST = 0.375
-"""Share of the timesteps, the noisiest, that a search draws from: 850 to 1000 of Pictograms' 600 to 1000. One draw's
-gradient says most of the whole there (docs/learning.md)."""
+"""Share of the timesteps, the noisiest, where starts are scored and styles are learned: 850 to 1000 of Pictograms' 600 to
+1000. One draw's gradient says most of the whole there (docs/learning.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Lexicon:
 
 
 def noisiest(timesteps: tuple[int, int]) -> tuple[int, int]:
-    """Return the part of a backbone's timesteps that a search draws from."""
+    """Return the part of a backbone's timesteps where one draw tells most."""
     low, high = timesteps
     return high - max(1, round(NOISIEST * (high - low))), high
 

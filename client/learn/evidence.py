@@ -20,9 +20,6 @@ standard deviations of the words and more before the loss rises again: what is h
 DOUBT = 3e-4
 """What is added to that for a single draw, and falls as draws add up: a draw's own slopes are half noise."""
 
-FORGETTING = 0.97
-"""What a draw is worth when the next one comes: slopes were taken where the search was then."""
-
 FORGOTTEN = 0.05
 """A draw worth less is let go."""
 
@@ -117,6 +114,8 @@ class Predictions:
     """
 
     axes: int
+    forgetting: float = 0.97
+    """What a draw is worth when the next one comes: slopes were taken where the search was then."""
     looks: list[Look] = field(default_factory=list)
 
     def look(
@@ -176,7 +175,7 @@ class Predictions:
     def _weighed(self, older: int = 0) -> Iterator[tuple[Look, float]]:
         """Yield draws and what they are worth, the oldest first, when so many more have come."""
         for age, look in zip(reversed(range(len(self.looks))), self.looks, strict=True):
-            yield look, FORGETTING ** (age + older)
+            yield look, self.forgetting ** (age + older)
 
     @property
     def _total(self) -> float:

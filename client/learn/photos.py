@@ -25,6 +25,12 @@ answer to things that words draw: for objects few axes hold nearly all gain, sty
 PROBES = 12
 """Directions of one look at most: each costs a forward pass. What they leave out other looks tell of."""
 
+NOISIEST_ALONE: Final = {"object": False, "style": True}
+"""Whether looks are at the noisiest timesteps alone, by kind: what an object is like in detail is decided later."""
+
+FORGETTING: Final = {"object": 0.985, "style": 0.97}
+"""What a draw is worth when the next one comes, by kind: one of a quieter timestep says less, so more are kept."""
+
 FIRST_VALIDATION: Final = {"object": 96, "style": 192}
 """Forwards before the first validation, by kind: by then most of what a search gains is gained."""
 
@@ -47,12 +53,17 @@ class Photos:
 
     @property
     def timesteps(self) -> tuple[int, int]:
-        """Where steps draw from, [low, high)."""
+        """Where looks draw from, [low, high)."""
+        return self._telling if NOISIEST_ALONE[self.kind] else self.engine.timesteps
+
+    @property
+    def _telling(self) -> tuple[int, int]:
+        """Where one draw tells most of what a prompt stands for, [low, high)."""
         return self.engine.timesteps if self.settings.whole_range else noisiest(self.engine.timesteps)
 
     def draws(self, count: int, generator: torch.Generator, *, whole: bool = False) -> Batch:
         """Return draws in which photos take turns, each with a noise of its own."""
-        timesteps = self.engine.timesteps if whole else self.timesteps
+        timesteps = self.engine.timesteps if whole else self._telling
         templates = self.engine.templates(self.kind)
         return draw_batch(self.latents, count, timesteps, templates, generator, stratified=True)
 
@@ -93,7 +104,7 @@ class Photos:
 
     def evidence(self, axes: int) -> Predictions:
         """Return that no draw was seen yet."""
-        return Predictions(axes=axes)
+        return Predictions(axes=axes, forgetting=FORGETTING[self.kind])
 
     def looks(self, axes: int) -> int:
         """Return the forward passes of one look: the place itself and one along each probe."""

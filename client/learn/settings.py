@@ -32,7 +32,7 @@ class Settings:
     overhead: float = 0.05
     """Most that asking whether a prior helps may cost, as a share of the budget."""
     whole_range: bool = False
-    """Whether to draw from all of the engine's timesteps instead of the noisiest: a stage is a part already."""
+    """Whether nothing is drawn from the noisiest of the engine's timesteps alone: a stage is a part already."""
     preserve: float = 0.0
     """Weight of what keeps the concept's meaning near its class's (client.learn.preservation); 0 is without."""
     seed: int = 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from client.learn.estimator import forward_jacobian
-from client.learn.evidence import DOUBT, FORGETTING, FORGOTTEN, LONGEST, PRECISION, SKETCH, Predictions, sketched
+from client.learn.evidence import DOUBT, FORGOTTEN, LONGEST, PRECISION, SKETCH, Predictions, sketched
 
 ENTRIES = 400
 HERE = torch.zeros(6)
@@ -110,7 +110,7 @@ def test_a_draw_is_let_go_when_it_is_worth_little(linear):
     evidence = Predictions(axes=6)
     for _ in range(200):
         evidence.look(linear, as_they_are, 0, HERE, ALL, 0.5)
-    assert FORGETTING ** len(evidence.looks) < FORGOTTEN <= FORGETTING ** (len(evidence.looks) - 1)
+    assert evidence.forgetting ** len(evidence.looks) < FORGOTTEN <= evidence.forgetting ** (len(evidence.looks) - 1)
 
 
 @pytest.mark.parametrize("draws", [0, 3])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from client.backbone.latents import Latents
+from client.backbone.lexicon import noisiest
 from client.learn.photos import AXES, PROBES, Photos
 from client.learn.settings import Settings
 from client.learn.subspace import Shape
@@ -41,3 +43,19 @@ def test_no_photo_is_left_out_of_a_validation_set_and_no_noise_comes_twice(bowl)
     noises = drawn.noise.flatten(1)
     apart = torch.nn.functional.cosine_similarity(noises[:, None], noises[None], dim=2).abs()
     assert (apart.fill_diagonal_(0) < 0.99).all(), "a noise came twice, as it was or reversed"
+
+
+@pytest.mark.parametrize("kind", ["object", "style"])
+@pytest.mark.parametrize("whole_range", [True, False])
+def test_an_object_is_seen_at_all_timesteps_and_a_style_at_the_noisiest(bowl, latents, kind, whole_range):
+    drawn = []
+    score = bowl.residuals
+    bowl.residuals = lambda candidates, batch, of: drawn.append(int(batch.timesteps[0])) or score(candidates, batch, of)
+    task = Photos(engine=bowl, latents=latents, kind=kind, settings=Settings(whole_range=whole_range))
+    shape = Shape(origin=torch.zeros(bowl.width), axes=torch.eye(bowl.width)[:4], rest=torch.zeros(0, bowl.width))
+    evidence, generator = task.evidence(shape.size), torch.Generator().manual_seed(0)
+    for turn in range(40):
+        task.look(evidence, shape, torch.zeros(shape.size), generator, turn)
+    low, high = bowl.timesteps if kind == "object" or whole_range else noisiest(bowl.timesteps)
+    assert all(low <= timestep < high for timestep in drawn)
+    assert min(drawn) < low + 0.1 * (high - low)
