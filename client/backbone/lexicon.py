@@ -26,8 +26,8 @@ FILE = "lexicon.safetensors"
 """In a backbone's folder, beside ``shoal.json``."""
 
 NOISIEST = 0.375
-"""Share of the timesteps, the noisiest, where starts are scored and styles are learned: 850 to 1000 of Pictograms' 600 to
-1000. One draw's gradient says most of the whole there (docs/learning.md)."""
+"""Share of the timesteps, the noisiest, where starts are scored and styles are learned: 850 to 1000 of Pictograms'
+600 to 1000. One draw's gradient says most of the whole there (docs/learning.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
