@@ -91,13 +91,17 @@ class Search:
         self.history.append((0, loss))
         self.plateau = Plateau(settings.patience, settings.tolerance, loss, loss)
 
-    def step(self) -> bool:
-        """Take a step and, when it is due, validate; return whether the plateau is reached."""
+    def step(self) -> None:
+        """Take a step."""
         self.step_loss = self.descent.step(self.generator)
         self.spent += self.descent.forwards
         if not math.isfinite(self.step_loss) or not bool(self.descent.place.isfinite().all()):
             raise LossError(f"a loss became {self.step_loss} after {self.spent} forwards: try another --engine")
-        return self.spent >= self.next_validation and self.validate()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to validate."""
+        return self.spent >= self.next_validation
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors of a checkpoint, the random generator's state among them."""
@@ -258,8 +262,9 @@ def _steps(
             saved, saved_at = len(search.history), time.monotonic()
         if paused:
             return search.learned("paused")
-        ended = search.step()
-        watch(search.spent, search.descent.token)
+        search.step()
+        watch(search.spent, search.descent.token)  # the validation that may follow is not what found the place
+        ended = search.due and search.validate()
         loss = search.best_loss if search.history else search.step_loss
         told = f"from {search.start}"
         progress(Progress(forwards=search.spent, total_forwards=settings.forwards, loss=loss, message=told))

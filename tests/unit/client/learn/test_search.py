@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -97,6 +98,17 @@ def test_a_paused_search_ends_bit_for_bit_as_an_unbroken_one(bowl, latents, tmp_
     resumed = run(bowl, latents, checkpoint=path)
     assert resumed.token.tobytes() == whole.token.tobytes()
     assert (resumed.history, resumed.forwards, resumed.reason) == (whole.history, whole.forwards, whole.reason)
+
+
+def test_a_place_is_seen_at_what_was_spent_to_find_it_not_at_what_its_validation_costs(bowl, latents):
+    seen = []
+    result = run(bowl, latents, watch=lambda forwards, _: seen.append(forwards))
+    steps = {later - earlier for earlier, later in pairwise(seen)}
+    look, scored = min(steps), SETTINGS.validation
+    assert steps == {look, look + scored, look + 2 * scored}, "a validation comes between two places"
+    validated = [forwards for forwards, _ in result.history[1:-1]]
+    assert seen[1] == look
+    assert not set(validated) & set(seen)
 
 
 class Kept:
