@@ -117,10 +117,11 @@ def shrinkage(spectrum: NDArray[np.float64], freedom: float) -> float:
     dimensions = len(spectrum)
     trace, square = float(spectrum.sum()), float(spectrum @ spectrum)
     spread = square - trace**2 / dimensions  # p times the variance of the eigenvalues: 0 if they are all the same
-    if spread <= 0:
+    known = (freedom + 1 - 2 / dimensions) * spread
+    if known <= 0:  # one dimension and two people, where rounding may leave a spread, among them
         return 1.0
     numerator = (1 - 2 / dimensions) * square + trace**2
-    return max(0.0, min(1.0, numerator / ((freedom + 1 - 2 / dimensions) * spread)))
+    return max(0.0, min(1.0, numerator / known))
 
 
 def shape_of(

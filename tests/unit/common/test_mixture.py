@@ -84,6 +84,17 @@ def test_shrinkage_is_total_for_a_sphere_and_vanishes_with_many_people():
     assert shrinkage(np.array([5.0, 1.0, 0.2]), 1e9) < 1e-8
 
 
+@pytest.mark.parametrize("freedom", [0.5, 1.0, 7.0])
+@pytest.mark.parametrize("spectrum", [[0.1], [1e-200, 0.0], [0.3, 0.3, 0.3], [0.0, 0.0]])
+def test_shrinkage_is_total_where_nothing_is_known_of_a_shape(spectrum, freedom):
+    assert shrinkage(np.array(spectrum), freedom) == 1.0
+
+
+def test_rounding_that_leaves_one_dimension_a_spread_does_no_harm():
+    values = np.random.default_rng(0).uniform(0, 1, 2000)
+    assert {shrinkage(np.array([value]), 1.0) for value in values} == {1.0}
+
+
 def test_the_kept_shape_preserves_the_trace_and_the_leading_direction():
     rng = np.random.default_rng(8)
     rows = rng.normal(size=(12, 20)) * np.r_[6.0, 3.0, np.full(18, 0.5)]
