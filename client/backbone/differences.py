@@ -135,9 +135,8 @@ class GatedGelu(nn.Module):
 class InParts(nn.Module):
     """A feed-forward layer, some places at a time: what is within it is four and eight times as wide."""
 
-    def __init__(self, layer: FeedForward, rows: Rows) -> None:
+    def __init__(self, layer: FeedForward) -> None:
         super().__init__()
-        del rows  # its own layers know them
         self.net = layer.net
 
     def forward(self, x: Tensor) -> Tensor:
@@ -222,7 +221,7 @@ CARRYING: Final[tuple[tuple[Any, Callable[[Any, Rows], nn.Module]], ...]] = (
     (LINEAR, Mapped),
     (CURVED, Curved),
     (CLIPAttention, CausalAttention),
-    (FeedForward, InParts),
+    (FeedForward, lambda layer, _: InParts(layer)),
     (GEGLU, GatedGelu),
     (Timesteps, Constant),
 )

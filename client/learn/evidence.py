@@ -114,7 +114,7 @@ class Predictions:
     """
 
     axes: int
-    forgetting: float = 0.97
+    forgetting: float
     """What a draw is worth when the next one comes: slopes were taken where the search was then."""
     looks: list[Look] = field(default_factory=list)
 

@@ -112,7 +112,7 @@ def test_a_place_is_seen_at_what_was_spent_to_find_it_not_at_what_its_validation
 
 
 class Kept:
-    """A store that counts how often it is written, and remembers the latest but one."""
+    """A store that counts how often it is written."""
 
     def __init__(self):
         self.written, self.data = 0, b""
