@@ -38,7 +38,7 @@ def basis(
 def lexicon(
     model: Annotated[Path, typer.Argument(help="Folder of the backbone; the lexicon is written into it.")] = demo.MODEL,
 ) -> None:
-    """Find out what a backbone's own words draw, so that searches on it begin further on; a forward pass a word."""
+    """Find out what a backbone's own words draw, so that searches on it begin further on: 8,900 forward passes."""
     quiet()
     engine = TorchEngine(model, int8=False)
     write_lexicon(make_lexicon(engine), engine.fingerprint, model / FILE)

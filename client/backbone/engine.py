@@ -202,6 +202,14 @@ class TorchEngine:
         """Return the latents that predictions stand for, given their residuals on latents of zeros."""
         return drawn(self._schedule, residuals, timestep)
 
+    def texts(self, kind: str) -> tuple[str, ...]:
+        """Return the templates of a kind, with ``{}`` where the concept stands."""
+        return self._templates[kind]
+
+    def spelled(self, numbers: Tensor) -> list[str]:
+        """Return how the words of these rows of the table are written."""
+        return [self._tokenizer.decode([number]).strip() for number in numbers.tolist()]
+
     def losses_with_graph(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Score without slices and outside inference mode, so that the benchmarks' yardstick can differentiate."""
         return self._scored(candidates, batch, kind).mean(dim=1)

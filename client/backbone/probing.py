@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from client.backbone.engine import Engine
+from client.backbone.engine import Engine, TorchEngine
 from client.backbone.latents import Batch
-from client.backbone.lexicon import Lexicon, noisiest
+from client.backbone.lexicon import SEED, Foresight, Lexicon, mean_pictures, noisiest
 from client.learn.estimator import forward_jacobian
+from client.learn.evidence import sketched
 from client.learn.subspace import principal_directions, vocabulary_covariance
 
 FEATURES = 16
@@ -29,29 +30,58 @@ PROBED = 24
 PROBE = 0.5
 """Length of a probe, in standard deviations of the vocabulary along its direction."""
 
+AT_ONCE = 128
+"""Tokens whose text states are in memory together."""
+
 TRAINED = 1.5
 """A word belongs to the lexicon if its embedding is this much longer than the shortest half's: pieces of words that
 training never met keep the length that they were drawn with."""
 
 
+VIEWS = 64
+"""r, principal directions of what is drawn: they hold 98 % of what Pictograms' words draw."""
+
+BETWEEN = 2000
+"""Tokens between and around words whose pictures are asked for besides the words' own."""
+
+SCENES, STYLES = 500, 8
+"""Words that are asked for in a style, and tokens that are each one's style: a token does other things there."""
+
+AROUND = 1.5
+"""Most that such a token is from its word, in the words' spread: people's tokens lie as far from any word."""
+
+TOLD_RIDGE = 0.03
+"""Penalty on what the U-Net is told, in shares of its mean variance: held-out pictures are foretold best."""
+
+
 @torch.inference_mode()
-def make_lexicon(engine: Engine, seed: int = 0) -> Lexicon:
-    """Compute a backbone's lexicon; costs a forward pass for each of its words, and `PROBED` times p + 1 more."""
-    generator = torch.Generator().manual_seed(seed)
+def make_lexicon(engine: TorchEngine) -> Lexicon:
+    """Compute a backbone's lexicon.
+
+    It costs a forward pass for each of its words, `BETWEEN` and `SCENES` times `STYLES` ones for tokens that are no
+    words, and `PROBED` times p + 1 for the curvature.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    torch.randn(1, *engine.latent_shape, generator=generator)  # every picture's noise; what follows is apart from it
     table = engine.vocabulary()
-    words = table[known(table)].float()
-    pictures = _pictures(engine, words, generator)
+    numbers = known(table)
+    words = table[numbers].float()
+    pictures = mean_pictures(engine, words, "object", engine.latent_shape)
     centre = pictures.mean(dim=0)
     _, singular, rows = torch.linalg.svd(pictures - centre, full_matrices=False)
     count = min(FEATURES, len(singular))
     features = (rows[:count] / (singular[:count, None] / len(words) ** 0.5)).contiguous()
     basis, spread = (x.float().contiguous() for x in principal_directions(vocabulary_covariance(table), DIRECTIONS))
+    curvature = _curvature(engine, words, pictures, basis * spread, generator) / torch.outer(spread, spread)
+    told, drawn = _scenes(engine, words, engine.spelled(numbers), generator)
+    told, drawn = torch.cat([_states(engine, words, "object"), told]), torch.cat([pictures, drawn])
     return Lexicon(
         centre=centre,
         features=features,
         weights=_ridge((pictures - centre) @ features.T, words),
         basis=basis,
-        curvature=_curvature(engine, words, pictures, basis * spread, generator) / torch.outer(spread, spread),
+        curvature=curvature,
+        foresight=_foresight(told, drawn),
     )
 
 
@@ -62,14 +92,47 @@ def known(table: Tensor) -> Tensor:
     return (met if len(met) > 4 * FEATURES else torch.arange(len(table)))[:MOST_WORDS]
 
 
-def _pictures(engine: Engine, words: Tensor, generator: torch.Generator) -> Tensor:
-    """Return what each word draws at the noisiest timestep, shape (words, entries), as latents."""
-    last = engine.timesteps[1] - 1
-    noise = torch.randn(1, *engine.latent_shape, generator=generator)
-    draw = Batch(
-        latents=torch.zeros_like(noise), noise=noise, timesteps=torch.tensor([last]), templates=torch.zeros(1).long()
-    )
-    return engine.drawn(engine.residuals(words, draw, "object")[:, 0], last)
+def _states(engine: Engine, tokens: Tensor, kind: str, captions: tuple[str, ...] = ()) -> Tensor:
+    """Return what the U-Net is told of each token, sketched, shape (tokens, s)."""
+    return torch.cat([sketched(engine.states(some, kind, [0], captions)[:, 0]) for some in tokens.split(AT_ONCE)])
+
+
+def _scenes(engine: TorchEngine, words: Tensor, names: list[str], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return what the U-Net is told of tokens that are no words and what it draws, as things and as styles of things.
+
+    Shapes (tokens, s) and (tokens, entries).
+    """
+    others = _between(words, BETWEEN, generator)
+    told, drawn = [_states(engine, others, "object")], [mean_pictures(engine, others, "object", engine.latent_shape)]
+    style = engine.texts("style")[0]
+    for place in torch.randint(len(names), (SCENES,), generator=generator).tolist():
+        others, captions = _between(words, STYLES, generator), (f"{names[place]}, {style}",)
+        told.append(_states(engine, others, "style", captions))
+        drawn.append(mean_pictures(engine, others, "style", engine.latent_shape, captions=captions))
+    return torch.cat(told), torch.cat(drawn)
+
+
+def _between(words: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return tokens between two words or around one, in turns, shape (count, width)."""
+    one, other = words[torch.randint(len(words), (2, count), generator=generator)]
+    share = torch.rand(count, 1, generator=generator)
+    covariance = vocabulary_covariance(words)
+    values, vectors = torch.linalg.eigh(covariance)
+    half = (vectors * values.clamp(min=0).sqrt()).float()
+    away = torch.randn(count, words.shape[1], generator=generator) @ half.T
+    even = (torch.arange(count) % 2 == 0)[:, None]
+    return torch.where(even, share * one + (1 - share) * other, one + AROUND * share * away)
+
+
+def _foresight(told: Tensor, drawn: Tensor) -> Foresight:
+    """Fit what is drawn, shape (n, entries), to what the U-Net is told, shape (n, s)."""
+    centre, mean = told.mean(dim=0), drawn.mean(dim=0)
+    views = torch.linalg.svd(drawn - mean, full_matrices=False)[2][:VIEWS].contiguous()
+    given, seen = told - centre, (drawn - mean) @ views.T
+    alike = (given.T @ given).double()
+    alike += TOLD_RIDGE * alike.diagonal().mean() * torch.eye(len(alike))
+    slopes = torch.linalg.solve(alike, (given.T @ seen).double()).T.float().contiguous()
+    return Foresight(told=centre, drawn=mean, views=views, slopes=slopes)
 
 
 def _ridge(features: Tensor, words: Tensor) -> Tensor:

@@ -26,9 +26,9 @@ class Descent:
     """Steps taken: whose photo's turn it is."""
 
     def __post_init__(self) -> None:
-        """Begin at the shape's origin, without evidence."""
-        self.place = torch.zeros(self.shape.size)
+        """Begin without evidence, where what is publicly known points to."""
         self.evidence = self.task.evidence(self.shape.size)
+        self.place = self.task.first(self.evidence, self.shape)
 
     @property
     def token(self) -> Tensor:
@@ -37,8 +37,8 @@ class Descent:
 
     @property
     def forwards(self) -> int:
-        """Forward passes of one step."""
-        return self.task.looks(self.shape.size)
+        """Forward passes of the next step."""
+        return self.task.looks(self.evidence, self.shape.size)
 
     def step(self, generator: torch.Generator) -> float:
         """Look once at what there is to learn from, and go where all evidence points; return the loss."""

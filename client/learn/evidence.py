@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.learn.estimator import Residuals, forward_jacobian
+from client.learn.look import Look
+from client.learn.opening import Opening
 
 PRECISION = 3e-5
 """Weight of one standard deviation squared of the shape against the loss, once many draws have spoken. Tokens go ten
@@ -80,28 +82,6 @@ def reading_of(differences: Tensor) -> Tensor:
     return reading.contiguous()  # as a checkpoint restores it: other strides would sum in another order
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """One draw seen from a place, by m probes around it."""
-
-    prompt: int
-    """Which prompt the draw has."""
-    states: Tensor
-    """What the U-Net was told at the place, `sketched`, shape (entries,)."""
-    reading: Tensor
-    """(DDᵀ + ridge)⁻¹ D with D the states' differences a probe, shape (m, entries): what states are in probes."""
-    pull: Tensor
-    """J r / entries of the prediction, shape (m,)."""
-    information: Tensor
-    """J Jᵀ / entries of the prediction, shape (m, m)."""
-
-    def loss(self, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the loss changes by where the U-Net is told this, and half its slope along the probes."""
-        move = self.reading @ (told - self.states)
-        missed = self.information @ move
-        return 2 * self.pull @ move + move @ missed, self.pull + missed
-
-
 @dataclass(slots=True, kw_only=True)
 class Predictions:
     """All draws so far, as a loss of the text encoder's states; later draws weigh more.
@@ -117,6 +97,10 @@ class Predictions:
     forgetting: float
     """What a draw is worth when the next one comes: slopes were taken where the search was then."""
     looks: list[Look] = field(default_factory=list)
+    opening: Opening | None = None
+    """What mean pictures say; it is forgotten with the first draw's measure, as draws come."""
+    drawn: int = 0
+    """Draws so far, those let go among them."""
 
     def look(
         self, residuals: Residuals, states: States, prompt: int, place: Tensor, probes: Tensor, step: float
@@ -143,8 +127,9 @@ class Predictions:
             pull=slopes @ missed / entries,
             information=(slopes @ slopes.T / entries).contiguous(),
         )
-        kept = [each for each, weight in self._weighed(1) if weight >= FORGOTTEN]
+        kept = [look for age, look in self._aged() if self.forgetting ** (age + 1) >= FORGOTTEN]
         self.looks = [*kept, seen]
+        self.drawn += 1
         return float(missed.square().mean())
 
     def forget(self, axes: Tensor, place: Tensor) -> None:
@@ -172,10 +157,17 @@ class Predictions:
             height, slope, curvature = self._modelled(found, states)
         return found
 
-    def _weighed(self, older: int = 0) -> Iterator[tuple[Look, float]]:
-        """Yield draws and what they are worth, the oldest first, when so many more have come."""
-        for age, look in zip(reversed(range(len(self.looks))), self.looks, strict=True):
-            yield look, self.forgetting ** (age + older)
+    def _aged(self) -> Iterator[tuple[int, Look]]:
+        """Yield draws and how many have come since each, the oldest first."""
+        return zip(reversed(range(len(self.looks))), self.looks, strict=True)
+
+    def _weighed(self) -> Iterator[tuple[Look, float]]:
+        """Yield mean pictures and draws, and what they are worth, the oldest first."""
+        if self.opening is not None:
+            for look, worth in self.opening.looks():
+                yield look, worth * self.forgetting**self.drawn
+        for age, look in self._aged():
+            yield look, self.forgetting**age
 
     @property
     def _total(self) -> float:
@@ -212,14 +204,16 @@ class Predictions:
 
     @property
     def _prompts(self) -> list[int]:
-        return sorted({look.prompt for look in self.looks})
+        return sorted({look.prompt for look, _ in self._weighed()})
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all state."""
+        opened = {} if self.opening is None else self.opening.tensors()
+        found = {f"opening.{name}": tensor for name, tensor in opened.items()} | {"drawn": torch.tensor(self.drawn)}
         if not self.looks:
-            return {}
+            return found
         together = {name: torch.stack([getattr(look, name) for look in self.looks]) for name in NAMES}
-        return together | {"prompts": torch.tensor([look.prompt for look in self.looks])}
+        return found | together | {"prompts": torch.tensor([look.prompt for look in self.looks])}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take the state that `tensors` gave."""
@@ -228,3 +222,7 @@ class Predictions:
             Look(prompt=prompt, **{name: tensors[name][number].clone() for name in NAMES})
             for number, prompt in enumerate(prompts)
         ]
+        opened = {k.removeprefix("opening."): v for k, v in tensors.items() if k.startswith("opening.")}
+        # Whoever began before there were openings goes on without one.
+        self.opening = self.opening.restored(opened) if self.opening is not None and opened else None
+        self.drawn = int(tensors.get("drawn", len(self.looks)))

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from client.backbone.engine import Engine
 from client.backbone.latents import Batch, Latents, draw_batch
-from client.backbone.lexicon import noisiest
-from client.learn.evidence import Predictions, States
+from client.backbone.lexicon import Foresight, mean_pictures, noisiest
+from client.learn.evidence import Predictions, States, sketched
+from client.learn.opening import ROUNDS, Opening
 from client.learn.preservation import Preservation
 from client.learn.settings import Settings
 from client.learn.subspace import Shape, as_wide, cohort_covariance, shaped, vocabulary_covariance
@@ -27,6 +28,9 @@ PROBES = 12
 
 NOISIEST_ALONE: Final = {"object": False, "style": True}
 """Whether looks are at the noisiest timesteps alone, by kind: what an object is like in detail is decided later."""
+
+MOVES = 4
+"""Times that the model is solved before anything was asked: each solution is a few standard deviations farther."""
 
 FORGETTING: Final = {"object": 0.985, "style": 0.97}
 """What a draw is worth when the next one comes, by kind: one of a quieter timestep says less, so more are kept."""
@@ -104,11 +108,39 @@ class Photos:
 
     def evidence(self, axes: int) -> Predictions:
         """Return that no draw was seen yet."""
-        return Predictions(axes=axes, forgetting=FORGETTING[self.kind])
+        return Predictions(axes=axes, forgetting=FORGETTING[self.kind], opening=self._opening())
 
-    def looks(self, axes: int) -> int:
-        """Return the forward passes of one look: the place itself and one along each probe."""
-        return min(PROBES, axes) + 1
+    def _opening(self) -> Opening | None:
+        """Return what the lexicon foretells of the photos' prompts, where that is what is to be learned.
+
+        It knows tokens of one vector, whole pictures and the noisiest timestep.
+        """
+        engine, foresight = self.engine, self._foresight
+        part = self.settings.whole_range or self.latents.weights is not None or self.preserved is not None
+        if foresight is None or engine.vectors > 1 or part:
+            return None
+        return Opening.foretold(foresight, self.latents, engine.templates(self.kind))
+
+    @property
+    def _foresight(self) -> Foresight | None:
+        return None if self.engine.lexicon is None else self.engine.lexicon.foresight
+
+    def first(self, evidence: Predictions, shape: Shape) -> Tensor:
+        """Return the place that the lexicon foretells, or the shape's origin."""
+        place = torch.zeros(shape.size)
+        for _ in range(MOVES if evidence.opening is not None else 0):
+            place = self.best(evidence, shape, place)
+        return place
+
+    def looks(self, evidence: Predictions, axes: int) -> int:
+        """Return the forward passes of the next look: one a prompt at first, then here and along each probe."""
+        opening = self._opens(evidence)
+        return len(opening) if opening is not None else min(PROBES, axes) + 1
+
+    def _opens(self, evidence: Predictions) -> Opening | None:
+        """Return the opening if it is not over."""
+        opening = evidence.opening
+        return opening if opening is not None and opening.asked < ROUNDS else None
 
     def first_validation(self, axes: int) -> int:
         """Return the forwards before the first validation."""
@@ -116,7 +148,12 @@ class Photos:
         return FIRST_VALIDATION[self.kind]
 
     def look(self, evidence: Predictions, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
-        """Look at one photo at a timestep."""
+        """Ask what the prompts draw, or look at one photo at a timestep."""
+        opening = self._opens(evidence)
+        if opening is not None:
+            evidence.opening = self._asked(opening, shape, place)
+            return evidence.opening.missed
+        turn -= ROUNDS if evidence.opening is not None else 0
         templates = self.engine.templates(self.kind)
         batch = draw_batch(self.latents, 1, self.timesteps, templates, generator, stratified=True, turn=turn)
 
@@ -127,9 +164,20 @@ class Photos:
         prompt = int(batch.templates[0])
         return evidence.look(residuals, self._states(shape), prompt, place, probes, self.settings.step)
 
+    def _asked(self, opening: Opening, shape: Shape, place: Tensor) -> Opening:
+        """Return what is known when each prompt was asked what it draws at a place."""
+        captions = self.latents.captions
+        token, asked = shape.token(place)[None], range(len(opening))
+        drawn = [
+            mean_pictures(self.engine, token, self.kind, self.latents.mean.shape[1:], prompt=n, captions=captions)
+            for n in asked
+        ]
+        told = sketched(self._states(shape)(place[None], asked)[0])
+        return opening.seen(told, torch.cat(drawn))
+
     def _probes(self, shape: Shape, turn: int, generator: torch.Generator) -> Tensor:
         """Return where to look along, rows of length one: by turns all vectors' leading axes, and a mixture."""
-        count = self.looks(shape.size) - 1
+        count = min(PROBES, shape.size)
         if turn % 2 == 0:
             leading = (torch.arange(shape.size) % len(shape.axes)).argsort(stable=True)
             return torch.eye(shape.size)[leading[:count]]

@@ -93,8 +93,9 @@ class Search:
 
     def step(self) -> None:
         """Take a step."""
+        forwards = self.descent.forwards
         self.step_loss = self.descent.step(self.generator)
-        self.spent += self.descent.forwards
+        self.spent += forwards
         if not math.isfinite(self.step_loss) or not bool(self.descent.place.isfinite().all()):
             raise LossError(f"a loss became {self.step_loss} after {self.spent} forwards: try another --engine")
 

@@ -83,8 +83,12 @@ class Task(Protocol):
         """Return that nothing was seen yet."""
         ...
 
-    def looks(self, axes: int) -> int:
-        """Return the forward passes of one look."""
+    def first(self, evidence: Any, shape: Shape) -> Tensor:  # noqa: ANN401 - as its own `evidence` gave it
+        """Return the place to begin at, shape (k,): no forward pass is spent on it."""
+        ...
+
+    def looks(self, evidence: Any, axes: int) -> int:  # noqa: ANN401 - as its own `evidence` gave it
+        """Return the forward passes of the next look."""
         ...
 
     def first_validation(self, axes: int) -> int:

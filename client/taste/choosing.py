@@ -107,13 +107,19 @@ class Choosing:
         """Return that no pair was looked at yet."""
         return Margins(pairs=len(self.pairs), axes=axes)
 
-    def looks(self, axes: int) -> int:
+    def first(self, evidence: Margins, shape: Shape) -> Tensor:
+        """Return the shape's origin."""
+        del evidence
+        return torch.zeros(shape.size)
+
+    def looks(self, evidence: Margins, axes: int) -> int:
         """Return the forward passes of one look: both pictures, at the place, along each axis, and at the anchor."""
-        return 2 * LOOKS * (axes + 2)
+        del evidence
+        return _passes(axes)
 
     def first_validation(self, axes: int) -> int:
         """Return the forwards before the first validation: each pair was looked at by then."""
-        return len(self.pairs) * self.looks(axes)
+        return len(self.pairs) * _passes(axes)
 
     def look(self, evidence: Margins, shape: Shape, place: Tensor, generator: torch.Generator, turn: int) -> float:
         """Look at the pair whose turn it is."""
@@ -138,6 +144,10 @@ class Choosing:
         missed = self.engine.residuals(candidates, batch, KIND).square().mean(dim=2)
         halves: Tensor = missed.unflatten(1, (2, -1)).mean(dim=2)
         return halves
+
+
+def _passes(axes: int) -> int:
+    return 2 * LOOKS * (axes + 2)
 
 
 def same_draws(engine: Engine, latents: Tensor, caption: str, draws: int, generator: torch.Generator) -> Batch:

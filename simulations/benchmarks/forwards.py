@@ -87,7 +87,7 @@ FULL = Size(
     descent=120,
     forwards=1000,
     published=3000,
-    taught=240,
+    taught=160,
     minutes=90,
 )
 
@@ -322,7 +322,7 @@ def _notes(needed: Sequence[str], size: Size) -> list[str]:
         "where noise leaves no prior there is no row: newcomers search as without one",
         f"people until there is a first prior (125 doubled, redrawn): {'; '.join(needed)}",
         "the gradient's forward passes each had a backward one, not counted",
-        "the lexicon is made once for a backbone and costs 2,900 forwards more, which no person spends",
+        "the lexicon is made once for a backbone and costs 8,900 forwards more, which no person spends",
     ]
 
 

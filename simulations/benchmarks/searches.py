@@ -27,6 +27,7 @@ import client.learn
 from client.backbone.choice import open_engine
 from client.backbone.engine import Engine, fingerprint
 from client.backbone.latents import Latents
+from client.backbone.lexicon import FILE
 from client.files import write_whole
 from client.learn.photos import AXES
 from client.learn.search import learn
@@ -105,8 +106,9 @@ class Found:
 
 @functools.cache
 def _sources() -> str:
-    """Return a digest of the backbone and of the learner's own source."""
+    """Return a digest of the backbone, of its lexicon and of the learner's own source."""
     digest = hashlib.sha256(fingerprint(MODEL).encode())
+    digest.update((MODEL / FILE).read_bytes())
     for path in sorted(Path(client.learn.__path__[0]).glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from client.backbone.engine import TorchEngine
 from client.backbone.latents import Batch, Latents
-from client.backbone.lexicon import FILE, noisiest, read_lexicon, write_lexicon
+from client.backbone.lexicon import FILE, mean_pictures, noisiest, read_lexicon, write_lexicon
 from client.backbone.probing import known, make_lexicon
+from client.learn.evidence import sketched
 from common.errors import BackboneError
 
 
@@ -63,6 +66,21 @@ def test_the_curvature_is_a_covariance_of_slopes(lexicon):
     torch.testing.assert_close(basis.T @ basis, torch.eye(basis.shape[1]), atol=1e-4, rtol=0)
 
 
+def test_what_words_draw_is_foretold_from_what_the_u_net_is_told(engine, lexicon):
+    words = engine.vocabulary()[:40]
+    told = sketched(engine.states(words, "object", [0])[:, 0])
+    pictures = mean_pictures(engine, words, "object", engine.latent_shape)
+    seen = lexicon.foresight
+    truth = (pictures - pictures.mean(dim=0)) @ seen.views.T
+    found = (told - told.mean(dim=0)) @ seen.slopes.T
+    assert (found - truth).square().sum() < 0.5 * truth.square().sum()
+
+
+def test_a_lexicon_that_foresees_nothing_comes_back_as_well(lexicon, tmp_path):
+    write_lexicon(replace(lexicon, foresight=None), "a" * 64, tmp_path / FILE)
+    assert read_lexicon(tmp_path, "a" * 64).foresight is None
+
+
 def test_words_that_training_never_met_are_left_out():
     table = torch.nn.functional.normalize(torch.randn(300, 8), dim=1)
     table[::3] *= 4
@@ -80,6 +98,7 @@ def test_a_lexicon_comes_back_and_one_of_other_weights_or_a_damaged_one_is_refus
     write_lexicon(lexicon, "a" * 64, tmp_path / FILE)
     found = read_lexicon(tmp_path, "a" * 64)
     torch.testing.assert_close(found.weights, lexicon.weights)
+    torch.testing.assert_close(found.foresight.slopes, lexicon.foresight.slopes)
     with pytest.raises(BackboneError, match="other weights"):
         read_lexicon(tmp_path, "b" * 64)
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:-20])

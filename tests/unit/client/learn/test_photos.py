@@ -18,7 +18,7 @@ def probes(bowl, latents, vectors, turn):
         origin=torch.zeros(vectors * WIDTH), axes=torch.eye(WIDTH)[: AXES["object"]], rest=torch.zeros(0, WIDTH)
     )
     found = task._probes(shape, turn, torch.Generator().manual_seed(0))
-    assert found.shape == (task.looks(shape.size) - 1, vectors * AXES["object"])
+    assert found.shape == (task.looks(task.evidence(shape.size), shape.size) - 1, vectors * AXES["object"])
     torch.testing.assert_close(found @ found.T, torch.eye(len(found)), atol=1e-5, rtol=0)
     return found.unflatten(1, (vectors, AXES["object"]))
 
