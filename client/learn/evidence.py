@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from client.learn.estimator import Residuals, forward_jacobian
 from client.learn.look import Look
-from client.learn.opening import Opening
+from client.learn.opening import FADING, Opening
 
 PRECISION = 3e-5
 """Weight of one standard deviation squared of the shape against the loss, once many draws have spoken. Tokens go ten
@@ -98,7 +98,7 @@ class Predictions:
     """What a draw is worth when the next one comes: slopes were taken where the search was then."""
     looks: list[Look] = field(default_factory=list)
     opening: Opening | None = None
-    """What mean pictures say; it is forgotten with the first draw's measure, as draws come."""
+    """What mean pictures say; it fades as draws come."""
     drawn: int = 0
     """Draws so far, those let go among them."""
 
@@ -163,9 +163,10 @@ class Predictions:
 
     def _weighed(self) -> Iterator[tuple[Look, float]]:
         """Yield mean pictures and draws, and what they are worth, the oldest first."""
-        if self.opening is not None:
+        left = FADING**self.drawn
+        if self.opening is not None and left >= FORGOTTEN:
             for look, worth in self.opening.looks():
-                yield look, worth * self.forgetting**self.drawn
+                yield look, worth * left
         for age, look in self._aged():
             yield look, self.forgetting**age
 

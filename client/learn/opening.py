@@ -29,6 +29,9 @@ PROMPTS = 6
 WORTH = 4.0
 """Draws that what is known of mean pictures counts for: one draw tells less, as its noise is in it."""
 
+FADING = 0.7
+"""What that is worth when a draw comes: it holds the first looks together, and would hold back later ones."""
+
 RIDGE = 1e-3
 """Share of the mean square of moves that is added where slopes are mended along them."""
 
