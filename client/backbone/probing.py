@@ -106,7 +106,7 @@ def _scenes(engine: TorchEngine, words: Tensor, names: list[str], generator: tor
     told, drawn = [_states(engine, others, "object")], [mean_pictures(engine, others, "object", engine.latent_shape)]
     style = engine.texts("style")[0]
     for place in torch.randint(len(names), (SCENES,), generator=generator).tolist():
-        others, captions = _between(words, STYLES, generator), (f"{names[place]}, {style}",)
+        others, captions = _between(words, STYLES, generator), (f"{names[place].replace('{}', '')}, {style}",)
         told.append(_states(engine, others, "style", captions))
         drawn.append(mean_pictures(engine, others, "style", engine.latent_shape, captions=captions))
     return torch.cat(told), torch.cat(drawn)

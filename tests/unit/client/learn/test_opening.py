@@ -82,6 +82,29 @@ def test_rounds_of_asking_mend_slopes_that_mislead(foresight):
     assert missed[-1] < 0.05 * missed[0]
 
 
+def test_draws_soon_outweigh_what_mean_pictures_said(foresight):
+    asked, wanted = torch.zeros(TOLD), torch.zeros(TOLD)
+    asked[0], wanted[0] = 2.0, -1.0
+    photos = (foresight.slopes @ asked).view(1, 2, 2, 2)
+    opening = Opening.foretold(foresight, Latents(mean=photos, spread=0 * photos), templates=1)
+    evidence = Predictions(axes=TOLD, forgetting=0.99, opening=opening)
+
+    def states(places, prompts):
+        return places[:, None].expand(-1, len(prompts), -1)
+
+    def residuals(places):
+        return places - wanted
+
+    place, found = torch.zeros(TOLD), []
+    for _ in range(12):
+        place = evidence.best(place, states)
+        found.append(float(place[0]))
+        evidence.look(residuals, states, 0, place, torch.eye(TOLD), 0.5)
+    assert found[0] == pytest.approx(2, abs=0.1)
+    assert found[1] > 0  # a single draw is mostly noise
+    assert found[-1] == pytest.approx(-1, abs=0.15)
+
+
 def test_each_captioned_photo_has_a_prompt_of_its_own_and_many_are_not_all_asked(foresight, nothing):
     assert len(Opening.foretold(foresight, nothing, templates=2)) == 2
     assert len(Opening.foretold(foresight, nothing.captioned(["a {}"] * 4), templates=2)) == 4
