@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from client.learn.estimator import Residuals, forward_jacobian
 from client.learn.look import Look
-from client.learn.opening import FADING, Opening
+from client.learn.opening import FADING, HELD, WORTH, Opening
 
 PRECISION = 3e-5
 """Weight of one standard deviation squared of the shape against the loss, once many draws have spoken. Tokens go ten
@@ -99,6 +99,8 @@ class Predictions:
     looks: list[Look] = field(default_factory=list)
     opening: Opening | None = None
     """What mean pictures say; it fades as draws come."""
+    opened: Tensor | None = None
+    """The token, shape (vectors * d,), that asking led to before there was a draw."""
     drawn: int = 0
     """Draws so far, those let go among them."""
 
@@ -163,12 +165,17 @@ class Predictions:
 
     def _weighed(self) -> Iterator[tuple[Look, float]]:
         """Yield mean pictures and draws, and what they are worth, the oldest first."""
-        left = FADING**self.drawn
-        if self.opening is not None and left >= FORGOTTEN:
-            for look, worth in self.opening.looks():
-                yield look, worth * left
+        if self.opening is not None and self._opened > 0:
+            for look, share in self.opening.looks():
+                yield look, self._opened * share
         for age, look in self._aged():
             yield look, self.forgetting**age
+
+    @property
+    def _opened(self) -> float:
+        """How many draws mean pictures are still worth."""
+        left = 0.0 if self.opening is None else FADING**self.drawn
+        return WORTH * left if left >= FORGOTTEN else 0.0
 
     @property
     def _total(self) -> float:
@@ -176,7 +183,7 @@ class Predictions:
 
     @property
     def _held(self) -> float:
-        return PRECISION + DOUBT / self._total
+        return PRECISION + (DOUBT + HELD * self._opened) / self._total
 
     def _height(self, place: Tensor, states: States) -> float:
         """Return what the model holds the loss at a place to be, less a constant."""
@@ -211,6 +218,8 @@ class Predictions:
         """Return all state."""
         opened = {} if self.opening is None else self.opening.tensors()
         found = {f"opening.{name}": tensor for name, tensor in opened.items()} | {"drawn": torch.tensor(self.drawn)}
+        if self.opened is not None:
+            found["opened"] = self.opened
         if not self.looks:
             return found
         together = {name: torch.stack([getattr(look, name) for look in self.looks]) for name in NAMES}
@@ -226,4 +235,5 @@ class Predictions:
         opened = {k.removeprefix("opening."): v for k, v in tensors.items() if k.startswith("opening.")}
         # Whoever began before there were openings goes on without one.
         self.opening = self.opening.restored(opened) if self.opening is not None and opened else None
+        self.opened = tensors.get("opened")
         self.drawn = int(tensors.get("drawn", len(self.looks)))

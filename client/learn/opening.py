@@ -32,6 +32,10 @@ WORTH = 4.0
 FADING = 0.7
 """What that is worth when a draw comes: it holds the first looks together, and would hold back later ones."""
 
+HELD = 1e-3
+"""Weight of one standard deviation squared of the shape against it: farther out pictures may be as alike, but hardly
+answer to anything any more, and a search that begins there is slow."""
+
 RIDGE = 1e-3
 """Share of the mean square of moves that is added where slopes are mended along them."""
 
@@ -98,7 +102,7 @@ class Opening:
         return replace(self, slopes=slopes, states=states, pictures=pictures, asked=self.asked + 1)
 
     def looks(self) -> Iterator[tuple[Look, float]]:
-        """Yield each prompt's mean picture as a look, and what it counts for."""
+        """Yield each prompt's mean picture as a look, and its share."""
         information = torch.eye(len(self.slopes)) / self.entries
         for prompt, share in enumerate(self.shares.tolist()):
             missed = self.pictures[prompt] - self.goals[prompt]
@@ -109,7 +113,7 @@ class Opening:
                 pull=missed / self.entries,
                 information=information,
             )
-            yield seen, WORTH * share
+            yield seen, share
 
     @property
     def missed(self) -> float:

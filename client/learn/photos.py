@@ -32,6 +32,9 @@ NOISIEST_ALONE: Final = {"object": False, "style": True}
 MOVES = 4
 """Times that the model is solved before anything was asked: each solution is a few standard deviations farther."""
 
+OPENED: Final = {"object": True, "style": False}
+"""Whether a search begins with mean pictures, by kind: styles that did were sooner half learned and ended lower."""
+
 FORGETTING: Final = {"object": 0.985, "style": 0.97}
 """What a draw is worth when the next one comes, by kind: one of a quieter timestep says less, so more are kept."""
 
@@ -116,6 +119,8 @@ class Photos:
         It knows tokens of one vector, whole pictures and the noisiest timestep.
         """
         engine, foresight = self.engine, self._foresight
+        if not OPENED[self.kind]:
+            return None
         part = self.settings.whole_range or self.latents.weights is not None or self.preserved is not None
         if foresight is None or engine.vectors > 1 or part:
             return None
@@ -153,7 +158,9 @@ class Photos:
         if opening is not None:
             evidence.opening = self._asked(opening, shape, place)
             return evidence.opening.missed
-        turn -= ROUNDS if evidence.opening is not None else 0
+        if evidence.opening is not None:
+            turn -= ROUNDS
+            evidence.opened = shape.token(place) if evidence.opened is None else evidence.opened
         templates = self.engine.templates(self.kind)
         batch = draw_batch(self.latents, 1, self.timesteps, templates, generator, stratified=True, turn=turn)
 
@@ -183,6 +190,10 @@ class Photos:
             return torch.eye(shape.size)[leading[:count]]
         mixed: Tensor = torch.linalg.qr(torch.randn(shape.size, shape.size, generator=generator))[0][:count]
         return mixed.contiguous()
+
+    def others(self, evidence: Predictions) -> list[Tensor]:
+        """Return what asking alone led to: draws are noisy, and some searches never are as good again."""
+        return [] if evidence.opened is None else [evidence.opened]
 
     def best(self, evidence: Predictions, shape: Shape, place: Tensor) -> Tensor:
         """Return the most probable place, not far from this one."""

@@ -68,10 +68,11 @@ class Search:
     def validate(self) -> bool:
         """Score the token on the validation set, keep it if it is best; return whether it is time to end.
 
-        The first time the class word is scored too: what was gained is counted from there.
+        The first time the class word is scored too, as what was gained is counted from there, and where a task says
+        that a search may have been better before.
         """
         token = self.descent.token
-        compared = token[None] if self.history else torch.stack([self.word, token])
+        compared = token[None] if self.history else torch.stack([self.word, *self._others(), token])
         losses = self.task.losses(compared, self.validation).tolist()
         self.spent += len(compared) * len(self.validation)
         if not all(math.isfinite(loss) for loss in losses):
@@ -79,10 +80,19 @@ class Search:
         if not self.history:
             self._begin_counting(losses[0])
         self.history.append((self.spent, losses[-1]))
-        if losses[-1] < self.best_loss:
-            self.best, self.best_loss = token, losses[-1]
+        for scored, loss in zip(compared, losses, strict=True):
+            if loss < self.best_loss:
+                self.best, self.best_loss = scored, loss
         self.next_validation = self.spent + int(VALIDATION_SHARE * self.spent)
         return self.plateau.seen(losses[-1])
+
+    def _others(self) -> list[Tensor]:
+        return self.task.others(self.descent.evidence)
+
+    @property
+    def room(self) -> int:
+        """Forwards that are kept for a validation that falls due, of several tokens the first time, and the last."""
+        return (3 + len(self._others())) * len(self.validation)
 
     def _begin_counting(self, loss: float) -> None:
         settings = self.task.settings
@@ -253,9 +263,7 @@ def _steps(
     reason: Reason = "budget"
     saved, saved_at = -1, time.monotonic()
     watch(search.spent, search.descent.token)
-    # Room is kept for a validation that falls due, of two tokens the first time, and for the last one: the budget is
-    # never overrun.
-    while search.spent + search.descent.forwards + 3 * len(search.validation) <= settings.forwards:
+    while search.spent + search.descent.forwards + search.room <= settings.forwards:  # it is never overrun
         paused = stop()
         old = saved != len(search.history) or time.monotonic() - saved_at >= KEPT_EVERY
         if checkpoint is not None and (paused or old):

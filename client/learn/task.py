@@ -99,6 +99,10 @@ class Task(Protocol):
         """Take in one look around a place of the shape; return the loss there."""
         ...
 
+    def others(self, evidence: Any) -> list[Tensor]:  # noqa: ANN401 - as its own `evidence` gave it
+        """Return tokens of before that may be better than those to come, for the first validation."""
+        ...
+
     def best(self, evidence: Any, shape: Shape, place: Tensor) -> Tensor:  # noqa: ANN401 - as its own `evidence` gave it
         """Return the most probable place, shape (k,), not far from this one."""
         ...

@@ -130,6 +130,11 @@ class Choosing:
         evidence.look(pair, float(margin[0] - margin[1]), slopes[0] - slopes[1], place)
         return float(preference_loss(margin[0] - margin[1][None]))
 
+    def others(self, evidence: Margins) -> list[Tensor]:
+        """Return none."""
+        del evidence
+        return []
+
     def best(self, evidence: Margins, shape: Shape, place: Tensor) -> Tensor:
         """Return the most probable place, not far from this one."""
         del shape

@@ -58,7 +58,7 @@ class Size:
     forwards: int
     published: int
     """Budget of the published algorithm and of evolution."""
-    taught: int
+    taught: dict[str, int]
     """Budget of the people whom priors are made of."""
     minutes: float
     """No search is begun later: what is missing then is left out, and the next run goes on with it."""
@@ -74,7 +74,7 @@ SMALL = Size(
     descent=30,
     forwards=240,
     published=240,
-    taught=104,
+    taught={"object": 104, "style": 104},
     minutes=60,
 )
 FULL = Size(
@@ -87,7 +87,7 @@ FULL = Size(
     descent=120,
     forwards=1000,
     published=3000,
-    taught=160,
+    taught={"object": 160, "style": 240},
     minutes=90,
 )
 
@@ -315,7 +315,7 @@ def _notes(needed: Sequence[str], size: Size) -> list[str]:
             "bars compare those who ran both searches"
         ),
         "end share: median share of the gradient's improvement that the token has which a search ends with",
-        f"priors: of people who learned in {size.taught} forwards; none owns a newcomer's object or picture",
+        f"priors: of people who learned in {_taught(size)}; none owns a newcomer's object or picture",
         *(f"{count:,} (redrawn): {count:,} people drawn from the {least} with replacement" for count in size.redrawn),
         f"noise: ε a round and person at δ = {DELTA:g}, rounds of at most 128; clips as an operator's are: {_clips()}",
         f"{BORROWED}: one token that the gradient learned from {size.borrowed} pictures of the style, no newcomer's",
@@ -324,6 +324,10 @@ def _notes(needed: Sequence[str], size: Size) -> list[str]:
         "the gradient's forward passes each had a backward one, not counted",
         "the lexicon is made once for a backbone and costs 8,900 forwards more, which no person spends",
     ]
+
+
+def _taught(size: Size) -> str:
+    return ", ".join(f"{forwards} forwards ({kind})" for kind, forwards in size.taught.items())
 
 
 def _clips() -> str:

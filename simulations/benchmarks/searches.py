@@ -57,8 +57,8 @@ class Trial:
     """Of a newcomer's search."""
     published: int
     """Of the published algorithm and of evolution."""
-    taught: int
-    """Of the people whom priors are made of."""
+    taught: dict[str, int]
+    """By kind, of the people whom priors are made of."""
 
     def folder(self) -> Path:
         """Return where this trial's files are."""
@@ -130,13 +130,13 @@ def latents_of(engine: Engine, person: Person) -> Latents:
 
 def displacement(trial: Trial, person: Person) -> NDArray[np.float32]:
     """Return what one of the crowd would contribute, learned without a prior; shape (width,)."""
-    name = f"displacement-{trial.taught}"
+    name = f"displacement-{trial.taught[person.kind]}"
     return _once(trial, person, name, lambda: {"displacement": _displacement(trial, person)})["displacement"]
 
 
 def _displacement(trial: Trial, person: Person) -> NDArray[np.float32]:
     engine = searcher(trial.kept)
-    settings = Settings(forwards=trial.taught, seed=person.number)
+    settings = Settings(forwards=trial.taught[person.kind], seed=person.number)
     latents = latents_of(engine, person)
     learned = learn(engine, latents, kind=person.kind, class_word=person.class_word, settings=settings)
     return learned.token - learned.anchor

@@ -10,7 +10,7 @@ from client.backbone.latents import Latents
 from client.backbone.lexicon import Foresight, Lexicon
 from client.learn.descent import Descent
 from client.learn.evidence import Predictions
-from client.learn.opening import PROMPTS, ROUNDS, WORTH, Opening
+from client.learn.opening import PROMPTS, ROUNDS, Opening
 from client.learn.photos import PROBES, Photos
 from client.learn.preservation import Preservation
 from client.learn.search import learn
@@ -111,7 +111,7 @@ def test_each_captioned_photo_has_a_prompt_of_its_own_and_many_are_not_all_asked
     many = Latents(mean=torch.zeros(9, 2, 2, 2), spread=torch.zeros(9, 2, 2, 2)).captioned(["a {}"] * 9)
     opening = Opening.foretold(foresight, many, templates=1)
     assert len(opening) == PROMPTS
-    assert sum(worth for _, worth in opening.looks()) == pytest.approx(WORTH)
+    assert sum(share for _, share in opening.looks()) == pytest.approx(1)
 
 
 def test_a_search_begins_where_the_lexicon_foretells_and_no_forward_is_spent_on_it(wide, nothing):
@@ -134,7 +134,7 @@ def test_every_forward_of_a_search_with_an_opening_is_counted_and_it_ends_nearer
             wide.lexicon = replace(wide.lexicon, foresight=None)
         wide.forwards, places = 0, []
         result = learn(
-            wide, nothing, kind="style", class_word="dog", settings=SETTINGS,
+            wide, nothing, kind="object", class_word="dog", settings=SETTINGS,
             watch=lambda forwards, token, places=places: places.append((forwards, token)),
         )  # fmt: skip
         assert result.forwards == wide.forwards <= SETTINGS.forwards
@@ -164,6 +164,25 @@ def test_a_search_that_began_before_there_were_openings_goes_on_without_one(wide
     assert restored.evidence.opening is None
     assert restored.forwards == PROBES + 1
     restored.step(torch.Generator().manual_seed(0))
+
+
+def test_what_asking_led_to_is_kept_if_no_draw_finds_better(wide, nothing, monkeypatch):
+    def astray(self, evidence, shape, place):
+        return found(self, evidence, shape, place) if not evidence.looks else torch.full((shape.size,), 9.0)
+
+    found = Photos.best
+    monkeypatch.setattr(Photos, "best", astray)
+    places = []
+    result = learn(
+        wide, nothing, kind="object", class_word="dog", settings=SETTINGS,
+        watch=lambda _forwards, token: places.append(token.clone()),
+    )  # fmt: skip
+    np.testing.assert_array_equal(result.token, places[ROUNDS].numpy())
+    assert result.forwards == wide.forwards <= SETTINGS.forwards
+
+
+def test_a_style_asks_nothing_first(wide, nothing):
+    assert Photos(engine=wide, latents=nothing, kind="style", settings=SETTINGS).evidence(4).opening is None
 
 
 @pytest.mark.parametrize("what", ["masks", "a stage", "preservation", "two vectors", "an older lexicon", "no lexicon"])
