@@ -62,7 +62,8 @@ def search_step(engine: Engine, side: int, seed: int) -> tuple[Step, int]:
     What it costs to find where all evidence points is in it: text encoders' states, no forward pass.
     """
     latents, generator = random_latents(engine, side, seed), torch.Generator().manual_seed(seed)
-    task = Photos(engine=engine, latents=latents, kind="object", settings=Settings())
+    settings = Settings(whole_range=True)  # no opening: looks with probes are what a search spends its forwards on
+    task = Photos(engine=engine, latents=latents, kind="object", settings=settings)
     descent = Descent(task=task, shape=task.shape(task.covariance(), engine.anchor(WORD)))
 
     def step() -> None:

@@ -17,7 +17,7 @@ from simulations.population import people
 
 SIZE = replace(SMALL, newcomers=3, foremost=1)
 QUIET = Console(file=io.StringIO())
-TRIAL = Trial(kept=None, descent=1, forwards=1, published=1, taught=1)
+TRIAL = Trial(kept=None, descent=1, forwards=1, published=1, taught={"object": 1, "style": 1})
 NO_END, OVER = math.inf, 0.0
 
 

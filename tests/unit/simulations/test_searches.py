@@ -22,7 +22,7 @@ WIDTH = 12
 
 @pytest.fixture
 def trial(tmp_path):
-    return Trial(kept=tmp_path, descent=120, forwards=400, published=1000, taught=240)
+    return Trial(kept=tmp_path, descent=120, forwards=400, published=1000, taught={"object": 240, "style": 240})
 
 
 @pytest.fixture
@@ -72,7 +72,9 @@ def test_another_budget_other_pictures_or_another_learner_are_learned_anew(trial
     (person,) = people(1, 0, 0)
     other = replace(person, pictures=person.pictures[:-1])
     displacement(trial, person)
-    displacement(Trial(kept=trial.kept, descent=120, forwards=400, published=1000, taught=100), person)
+    displacement(
+        Trial(kept=trial.kept, descent=120, forwards=400, published=1000, taught={"object": 100, "style": 100}), person
+    )
     displacement(trial, other)
     monkeypatch.setattr(searches, "_sources", lambda: "changed")
     displacement(trial, person)
@@ -80,7 +82,7 @@ def test_another_budget_other_pictures_or_another_learner_are_learned_anew(trial
 
 
 def test_each_prior_and_budget_has_a_file_of_its_own(trial):
-    longer = Trial(kept=trial.kept, descent=120, forwards=800, published=1000, taught=240)
+    longer = replace(trial, forwards=800)
     ours = [Search(name="any", way="ours", prior=each).file(trial) for each in (None, prior(0.1), prior(0.2))]
     assert len({*ours, Search(name="any", way="ours").file(longer)}) == 4
     published = Search(name="any", way="published")
