@@ -53,7 +53,7 @@ def _by_kind(report: dict[str, Any], short: Callable[[dict[str, Any]], dict[str,
 def _forwards(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "search": row["search"],
-        "median (interval)": _between(row["median"], row["low"], row["high"], beyond="∞"),
+        "median (interval)": _between(row["median"], row["low"], row["high"], beyond="∞", said=_whole_number),
         "met": f"{row['reached']} of {row['of']}",
         "end share (interval)": _between(row["end share"], row["share low"], row["share high"]),
         "prior's directions": row["prior's directions"],
@@ -67,21 +67,23 @@ def _step(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _quality(row: dict[str, Any]) -> dict[str, Any]:
-    what = {name: _between(row[name], row[f"{name} low"], row[f"{name} high"]) for name in ("likeness", "agreement")}
+    names = ("cosine", "likeness", "agreement")
+    what = {name: _between(row[name], row[f"{name} low"], row[f"{name} high"]) for name in names}
     return {"pictures": row["pictures"]} | {f"{name} (interval)": value for name, value in what.items()}
 
 
-def _between(middle: Value, low: Value, high: Value, beyond: str = "-") -> str:
+def _two(value: Value) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else cell(value)
+
+
+def _whole_number(value: Value) -> str:
+    return f"{value:,.0f}" if isinstance(value, float) else cell(value)
+
+
+def _between(middle: Value, low: Value, high: Value, beyond: str = "-", said: Callable[[Value], str] = _two) -> str:
     if middle is None and low is None:
         return cell(None)
-    return f"{_two(middle)} ({_two(low)} to {beyond if high is None else _two(high)})"
-
-
-def _two(value: Value) -> str:
-    """Write forwards as whole numbers and shares with two digits."""
-    if not isinstance(value, float):
-        return cell(value)
-    return f"{value:,.0f}" if abs(value) >= 8 else f"{value:.2f}"  # no search is measured before 8 forwards
+    return f"{said(middle)} ({said(low)} to {beyond if high is None else said(high)})"
 
 
 def _promises(report: dict[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """How like a person's own pictures are drawn ones, and do they show the rest of what was asked for?
 
-All by EfficientNet-Lite0's features (`features`), against real pictures (`retrieval`). Two different questions, and for
-objects and styles they change places:
+All by EfficientNet-Lite0's features (`features`), against real pictures (`retrieval`). The first question is answered
+by features as they are (`plain_cosine`), which is what others report, and in metrics that tell objects or styles apart.
+Likeness and agreement are two different questions, and for objects and styles they change places:
 
 ==========  =====================================================  ==============================================
 of          likeness                                               agreement
@@ -38,6 +39,11 @@ def with_style(gallery: Gallery, style: str, found: Features) -> Gallery:
         mean_styles=np.append(gallery.mean_styles, style),
         means=np.concatenate([gallery.means, found.mean(axis=0, keepdims=True).astype(gallery.means.dtype)]),
     )
+
+
+def plain_cosine(drawn: Features, own: Features) -> float:
+    """Return the mean cosine of features of pictures, shape (n, width), with a person's own, shape (m, width)."""
+    return float(np.mean(_unit(drawn) @ _unit(own).T))
 
 
 def object_likeness(

@@ -37,6 +37,7 @@ from simulations.benchmarks.likeness import (
     Styles,
     fit_styles,
     object_likeness,
+    plain_cosine,
     style_agreement,
     style_likeness,
     thing_agreement,
@@ -191,8 +192,9 @@ def said(prompt: str, person: Person, name: str | None) -> str:
     return prompt.format(name or person.class_word)
 
 
+SCORES: Final = ("cosine", "likeness", "agreement")
 Scores = dict[str, NDArray[np.float64]]
-"""By way: likeness and agreement of each newcomer, shape (newcomers, 2)."""
+"""By way: the `SCORES` of each newcomer, shape (newcomers, 3)."""
 
 
 def score(
@@ -228,18 +230,19 @@ def _judged(
     own: Sequence[Features],
     newcomers: Sequence[Person],
 ) -> NDArray[np.float64]:
-    """Return likeness and agreement of each newcomer, shape (newcomers, 2)."""
+    """Return the `SCORES` of each newcomer, shape (newcomers, 3)."""
     rows = []
     for pictures, some, theirs, person in zip(drawn, asked, own, newcomers, strict=True):
         words = [each.other for each in some][: len(pictures)]
         pictures = pictures[: len(words)]  # noqa: PLW2901 - shuffled people may have been asked for fewer
+        cosine = plain_cosine(pictures, theirs)
         if person.kind == "object":
             drawn_in = [PurePosixPath(m).stem for m in person.pictures]
             likeness = object_likeness(gallery, pictures, words, theirs, drawn_in)
-            rows.append((likeness, style_agreement(styles, pictures, words)))
+            rows.append((cosine, likeness, style_agreement(styles, pictures, words)))
         else:
             agreement = thing_agreement(gallery, pictures, HELD_OUT_STYLE, words)
-            rows.append((style_likeness(styles, pictures, theirs), agreement))
+            rows.append((cosine, style_likeness(styles, pictures, theirs), agreement))
     return np.array(rows)
 
 
@@ -247,27 +250,18 @@ def table(kind: Kind, scores: Scores, seed: int) -> list[dict[str, Value]]:
     """Return a row for every way: means with bootstrap intervals over newcomers."""
     rows: list[dict[str, Value]] = []
     for way, each in scores.items():
-        likeness, agreement = (share_interval(each[:, column].tolist(), seed) for column in (0, 1))
-        rows.append(
-            {
-                "kind": kind,
-                "pictures": way,
-                "likeness": likeness[0],
-                "likeness low": likeness[1],
-                "likeness high": likeness[2],
-                "agreement": agreement[0],
-                "agreement low": agreement[1],
-                "agreement high": agreement[2],
-                "of": len(each),
-            }
-        )
+        row: dict[str, Value] = {"kind": kind, "pictures": way}
+        for column, what in enumerate(SCORES):
+            middle, low, high = share_interval(each[:, column].tolist(), seed)
+            row |= {what: middle, f"{what} low": low, f"{what} high": high}
+        rows.append(row | {"of": len(each)})
     return rows
 
 
 def _bars(kind: Kind, scores: Scores, ours: str) -> list[Bar]:
-    """Hold ours with the prior against the gradient's, in both."""
+    """Hold ours with the prior against the gradient's, in all."""
     bars = []
-    for column, what in enumerate(("likeness", "agreement")):
+    for column, what in enumerate(SCORES):
         mine, yardstick = (float(scores[way][:, column].mean()) for way in (ours, GRADIENT))
         ratio = mine / yardstick if yardstick > 0 else float("nan")
         bars.append(Bar(f"{kind}: {what}, {ours}, over the gradient's", ratio, BOUND, "at least"))
@@ -300,6 +294,7 @@ def pixels(archive: zipfile.ZipFile, members: Sequence[str]) -> NDArray[np.uint8
 
 def _notes(size: Size, times: int) -> list[str]:
     return [
+        "cosine: of EfficientNet-Lite0's features as they are, to the person's own pictures",
         "likeness and agreement: simulations/benchmarks/likeness.py; means over newcomers, bootstrap intervals (95 %)",
         f"{PROMPTS} prompts a newcomer at most, {times} pictures each, every way from the same noise",
         "tokens as benchmark forwards learned them",

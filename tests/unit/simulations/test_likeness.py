@@ -8,6 +8,7 @@ import pytest
 from simulations.benchmarks.likeness import (
     fit_styles,
     object_likeness,
+    plain_cosine,
     style_agreement,
     style_likeness,
     thing_agreement,
@@ -82,3 +83,9 @@ def test_a_thing_is_found_in_a_style_that_the_gallery_does_not_have():
     assert thing_agreement(whole, drawn, "mine", ["thing 12", "thing 15"]) == 1
     far = [f"thing {np.argmin(THING @ THING[thing])}" for thing in (12, 15)]
     assert thing_agreement(whole, drawn, "mine", far) == 0
+
+
+def test_the_plain_cosine_is_one_of_the_same_direction_and_nought_of_another():
+    own = np.array([[2.0, 0.0, 0.0]], np.float32)
+    assert plain_cosine(3 * own, own) == pytest.approx(1)
+    assert plain_cosine(np.array([[3.0, 0.0, 0.0], [0.0, 4.0, 0.0]], np.float32), own) == pytest.approx(0.5)

@@ -36,7 +36,8 @@ def test_quality_in_small_draws_with_every_ways_tokens(kept, tmp_path):
         found = {row["pictures"]: row for row in report.rows if row["kind"] == kind}
         assert list(found)[:4] == [quality.REAL, quality.UNTAUGHT, quality.GRADIENT, quality.PUBLISHED]
         assert float(found[quality.REAL]["likeness"]) > float(found[quality.UNTAUGHT]["likeness"])
-    assert len(report.bars) == 4
+        assert float(found[quality.REAL]["cosine"]) > float(found[quality.UNTAUGHT]["cosine"])
+    assert len(report.bars) == 6
     assert (tmp_path / "quality.png").stat().st_size > 10_000
 
 
