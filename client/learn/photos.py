@@ -119,10 +119,8 @@ class Photos:
         It knows tokens of one vector, whole pictures and the noisiest timestep.
         """
         engine, foresight = self.engine, self._foresight
-        if not OPENED[self.kind]:
-            return None
         part = self.settings.whole_range or self.latents.weights is not None or self.preserved is not None
-        if foresight is None or engine.vectors > 1 or part:
+        if not OPENED[self.kind] or foresight is None or engine.vectors > 1 or part:
             return None
         return Opening.foretold(foresight, self.latents, engine.templates(self.kind))
 
