@@ -102,24 +102,23 @@ def _scenes(engine: TorchEngine, words: Tensor, names: list[str], generator: tor
 
     Shapes (tokens, s) and (tokens, entries).
     """
-    others = _between(words, BETWEEN, generator)
+    values, vectors = torch.linalg.eigh(vocabulary_covariance(words))
+    spread = (vectors * values.clamp(min=0).sqrt()).float()
+    others = _between(words, spread, BETWEEN, generator)
     told, drawn = [_states(engine, others, "object")], [mean_pictures(engine, others, "object", engine.latent_shape)]
     style = engine.texts("style")[0]
     for place in torch.randint(len(names), (SCENES,), generator=generator).tolist():
-        others, captions = _between(words, STYLES, generator), (f"{names[place].replace('{}', '')}, {style}",)
+        others, captions = _between(words, spread, STYLES, generator), (f"{names[place].replace('{}', '')}, {style}",)
         told.append(_states(engine, others, "style", captions))
         drawn.append(mean_pictures(engine, others, "style", engine.latent_shape, captions=captions))
     return torch.cat(told), torch.cat(drawn)
 
 
-def _between(words: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return tokens between two words or around one, in turns, shape (count, width)."""
+def _between(words: Tensor, spread: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return tokens between two words or around one, in turns, shape (count, width); ``spread`` is Σ^½ of the words."""
     one, other = words[torch.randint(len(words), (2, count), generator=generator)]
     share = torch.rand(count, 1, generator=generator)
-    covariance = vocabulary_covariance(words)
-    values, vectors = torch.linalg.eigh(covariance)
-    half = (vectors * values.clamp(min=0).sqrt()).float()
-    away = torch.randn(count, words.shape[1], generator=generator) @ half.T
+    away = torch.randn(count, words.shape[1], generator=generator) @ spread.T
     even = (torch.arange(count) % 2 == 0)[:, None]
     return torch.where(even, share * one + (1 - share) * other, one + AROUND * share * away)
 
