@@ -91,7 +91,7 @@ def _promises(report: dict[str, Any]) -> str:
     rows = [
         {
             "promise": bar["what"],
-            "measured": bar["value"],
+            "measured": _between(bar["value"], bar["low"], bar["high"]) if "low" in bar else bar["value"],
             "bound": bar["bound"],
             "holds": "yes" if bar["holds"] else "NO",
         }

@@ -35,6 +35,8 @@ class Bar:
     value: float
     bound: float
     direction: Literal["at least", "at most", "below"]
+    interval: tuple[float, float] | None = None
+    """How far ``value`` is known, where that was asked (95 %); a promise is held to ``value`` itself."""
 
     @property
     def holds(self) -> bool:
@@ -48,7 +50,8 @@ class Bar:
     def as_dict(self) -> dict[str, Value]:
         """Return the JSON form; the direction is spelled out in ``what``."""
         what = f"{self.what} ({self.direction})"
-        return {"what": what, "value": self.value, "bound": self.bound, "holds": self.holds}
+        found: dict[str, Value] = {"what": what, "value": self.value, "bound": self.bound, "holds": self.holds}
+        return found if self.interval is None else found | dict(zip(("low", "high"), self.interval, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +144,8 @@ def show(report: Report, console: Console) -> None:
         console.print(f"  {what.replace('_', ' ')}: [bold]{cell(ratio)}[/bold]")
     for bar in report.bars:
         mark = "[bold green]holds[/bold green]" if bar.holds else "[bold white on red] DOES NOT HOLD [/]"
-        console.print(f"  {mark} {bar.what}: {cell(bar.value)}, {bar.direction} {cell(bar.bound)}")
+        known = "" if bar.interval is None else f" ({' to '.join(map(cell, bar.interval))})"
+        console.print(f"  {mark} {bar.what}: {cell(bar.value)}{known}, {bar.direction} {cell(bar.bound)}")
     for note in report.notes:
         console.print(f"  [dim]{note}[/dim]")
 

@@ -45,3 +45,22 @@ def share_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float
     means = np.random.default_rng(seed).choice(numbers, (RESAMPLES, len(numbers))).mean(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(numbers.mean()), float(low), float(high)
+
+
+def ratio_interval(mine: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Return a ratio of means and its bootstrap interval, whoever was measured drawn with both numbers of theirs.
+
+    Args:
+        mine: shape (n,).
+        other: what the same were otherwise, shape (n,); not a number comes of means that are nought or below.
+        seed: of the resampling.
+    """
+    pairs = np.stack([np.asarray(mine, np.float64), np.asarray(other, np.float64)])
+    rows = np.random.default_rng(seed).integers(pairs.shape[1], size=(RESAMPLES, pairs.shape[1]))
+    over, under = pairs.mean(axis=1)
+    if not under > 0:
+        return float("nan"), float("nan"), float("nan")
+    drawn = pairs[:, rows].mean(axis=2)
+    ratios = np.where(drawn[1] > 0, drawn[0] / np.maximum(drawn[1], np.finfo(float).tiny), np.inf)
+    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+    return float(over / under), float(low), float(high)

@@ -49,6 +49,15 @@ def test_the_file_has_the_promised_keys_and_strict_json(tmp_path):
     assert [set(bar) for bar in content["bars"]] == [{"what", "value", "bound", "holds"}]
 
 
+def test_a_bar_says_how_far_its_value_is_known():
+    known = Bar("seconds", 1.0, 2.0, "at most", (0.5, 2.5))
+    assert known.holds  # by the value itself
+    assert {"low": 0.5, "high": 2.5}.items() <= known.as_dict().items()
+    out = io.StringIO()
+    show(report(bars=[known]), Console(file=out, width=120))
+    assert "1 (0.5 to 2.5), at most 2" in out.getvalue()
+
+
 def test_a_failed_bar_is_loud():
     out = io.StringIO()
     show(report(bars=[Bar("seconds", 3.0, 2.0, "at most")]), Console(file=out, width=120))

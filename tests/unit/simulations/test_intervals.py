@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from simulations.benchmarks.intervals import median_interval, share_interval
+from simulations.benchmarks.intervals import median_interval, ratio_interval, share_interval
 
 
 def test_the_median_counts_who_never_met_the_target_as_last():
@@ -37,3 +37,21 @@ def test_shares_are_averaged():
     assert middle == 0.5
     assert low == pytest.approx(0.4, abs=0.03)
     assert high == pytest.approx(0.6, abs=0.03)
+
+
+def test_a_ratio_is_of_means_and_surer_where_people_move_together():
+    other = np.random.default_rng(3).uniform(0, 1, 60)
+    ratio, low, high = ratio_interval((0.8 * other).tolist(), other.tolist())
+    assert [ratio, low, high] == pytest.approx([0.8] * 3)
+    ratio, low, high = ratio_interval((0.8 * other[::-1]).tolist(), other.tolist())
+    assert ratio == pytest.approx(0.8)
+    assert low < 0.72
+    assert high > 0.88
+
+
+def test_a_ratio_to_nothing_is_no_number():
+    assert all(map(math.isnan, ratio_interval([1.0, 2.0], [0.0, 0.0])))
+    assert all(map(math.isnan, ratio_interval([1.0, 2.0], [-1.0, 0.5])))
+    _, low, high = ratio_interval([1.0] * 4, [0.0, 0.0, 0.0, 0.4])
+    assert low < 10
+    assert high == math.inf  # resamples without the last one
