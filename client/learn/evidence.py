@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from client.learn.estimator import Residuals, forward_jacobian
-from client.learn.look import Look
+from client.learn.look import Look, reading_of
 from client.learn.opening import FADING, HELD, WORTH, Opening
 
 PRECISION = 3e-5
@@ -27,9 +27,6 @@ FORGOTTEN = 0.05
 
 LONGEST = 4.0
 """Most standard deviations that one step goes: further the model's slopes do not reach."""
-
-RIDGE = 1e-3
-"""Share of the mean square of probes' states that is added where one state is told apart into probes."""
 
 NEAR = 0.02
 """Standard deviations between two places whose states give the states' slopes: engines carry so small differences."""
@@ -72,14 +69,6 @@ def sketched(states: Tensor) -> Tensor:
 def _mixture(entries: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return torch.randperm(entries, generator=generator), 2.0 * torch.randint(2, (entries,), generator=generator) - 1
-
-
-def reading_of(differences: Tensor) -> Tensor:
-    """Return what reads states in probes, shape (m, entries), from what states differ in along each probe."""
-    alike = differences @ differences.T
-    alike += (RIDGE * alike.diagonal().mean() + 1e-12) * torch.eye(len(alike))
-    reading: Tensor = torch.linalg.solve(alike, differences)
-    return reading.contiguous()  # as a checkpoint restores it: other strides would sum in another order
 
 
 @dataclass(slots=True, kw_only=True)

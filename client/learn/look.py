@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+RIDGE = 1e-3
+"""Share of the mean square of rows that is added where one state is told apart into them."""
+
+
+def reading_of(rows: Tensor, *, least: float = 1e-12) -> Tensor:
+    """Return what reads states in rows: (RRᵀ + ridge)⁻¹ R, shape (m, entries).
+
+    Args:
+        rows: what states differ in along each probe or move, shape (m, entries).
+        least: square of a row that counts for nothing, whatever the others.
+    """
+    alike = rows @ rows.T
+    alike += (RIDGE * alike.diagonal().mean() + least) * torch.eye(len(alike))
+    reading: Tensor = torch.linalg.solve(alike, rows)
+    return reading.contiguous()  # as a checkpoint restores it: other strides would sum in another order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +33,7 @@ class Look:
     states: Tensor
     """What the U-Net was told at the place, `sketched`, shape (entries,)."""
     reading: Tensor
-    """(DDᵀ + ridge)⁻¹ D with D the states' differences a probe, shape (m, entries): what states are in probes."""
+    """`reading_of` what states differ in along each probe, shape (m, entries): what states are in probes."""
     pull: Tensor
     """J r / entries of the prediction, shape (m,)."""
     information: Tensor

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from client.backbone.latents import Latents
 from client.backbone.lexicon import Foresight
-from client.learn.look import Look
+from client.learn.look import Look, reading_of
 
 ROUNDS = 6
 """Times that the prompts are asked."""
@@ -36,8 +36,8 @@ HELD = 1e-3
 """Weight of one standard deviation squared of the shape against it: farther out pictures may be as alike, but hardly
 answer to anything any more, and a search that begins there is slow."""
 
-RIDGE = 1e-3
-"""Share of the mean square of moves that is added where slopes are mended along them."""
+LEAST = 1e-6
+"""Square of a move, in what the U-Net is told, that slopes are hardly mended along: it is rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,6 @@ class Opening:
     foresight: Foresight
     goals: Tensor
     """What the prompts should draw, in the lexicon's views, shape (prompts, r)."""
-    shares: Tensor
-    """What each prompt counts for, shape (prompts,), one in all."""
     entries: int
     """Of a picture."""
     slopes: Tensor
@@ -74,7 +72,6 @@ class Opening:
         return cls(
             foresight=foresight,
             goals=goals,
-            shares=torch.full((count,), 1.0 / count),
             entries=photos.shape[1],
             slopes=foresight.slopes,
             states=foresight.told.expand(count, -1).contiguous(),
@@ -96,16 +93,13 @@ class Opening:
         if self.asked:
             moves = states - self.states
             missed = pictures - self.pictures - moves @ slopes.T
-            alike = moves @ moves.T
-            alike += (RIDGE * alike.diagonal().mean() + 1e-6) * torch.eye(len(alike))
-            slopes = (slopes + missed.T @ torch.linalg.solve(alike, moves)).contiguous()
+            slopes = (slopes + missed.T @ reading_of(moves, least=LEAST)).contiguous()
         return replace(self, slopes=slopes, states=states, pictures=pictures, asked=self.asked + 1)
 
     def looks(self) -> Iterator[tuple[Look, float]]:
-        """Yield each prompt's mean picture as a look, and its share."""
+        """Yield each prompt's mean picture as a look, and its share: one in all."""
         information = torch.eye(len(self.slopes)) / self.entries
-        for prompt, share in enumerate(self.shares.tolist()):
-            missed = self.pictures[prompt] - self.goals[prompt]
+        for prompt, missed in enumerate(self.pictures - self.goals):
             seen = Look(
                 prompt=prompt,
                 states=self.states[prompt],
@@ -113,13 +107,12 @@ class Opening:
                 pull=missed / self.entries,
                 information=information,
             )
-            yield seen, share
+            yield seen, 1 / len(self)
 
     @property
     def missed(self) -> float:
         """The mean square of what pictures lack, as far as views show it."""
-        square = (self.pictures - self.goals).square().sum(dim=1) / self.entries
-        return float(self.shares @ square)
+        return float((self.pictures - self.goals).square().sum(dim=1).mean()) / self.entries
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that changes."""

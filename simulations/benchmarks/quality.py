@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -55,11 +56,11 @@ from simulations.population import ARCHIVE, Person, people
 UNTAUGHT, GRADIENT, PUBLISHED = "untaught (class word)", "gradient", "published (ZOODiP)"
 REAL, SHUFFLED = "real pictures", "shuffled"
 BOUND: Final = 0.97
-PROMPTS: Final = 2
+PROMPTS: Final[dict[Kind, int]] = {"object": 2, "style": 8}
 """Prompts at most for each newcomer's token: of objects a third have one picture alone that the person did not have."""
-TIMES: Final = 8
-"""Pictures of each prompt, from noises of their own: with three, a share of the gradient's agreement was known to a
-fifth either way."""
+PICTURES: Final = 16
+"""Of a newcomer's in each way, prompts by turns, from noises of their own: what is asked for matters more than the
+noise, and with six a share of the gradient's agreement was known to a fifth either way."""
 PROMISED: Final = ("cosine", "agreement")
 """What pictures are held to; likeness too, where it tells the gradient's pictures from somebody else's."""
 OTHERS: Final = 200
@@ -93,7 +94,7 @@ class Scorer:
 
 def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/bench")) -> Report:
     """Draw with everybody's tokens and score; writes ``quality.png`` beside the table."""
-    size, times, told = FULL if full else SMALL, TIMES if full else 1, Console(stderr=True)
+    size, count, told = FULL if full else SMALL, PICTURES if full else 2, Console(stderr=True)
     trial = trial_of(size, kept)
     searcher(kept)
     newcomers = people(size.newcomers, size.newcomers, seed)
@@ -103,8 +104,9 @@ def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/ben
     with zipfile.ZipFile(ARCHIVE) as archive:
         scorer = Scorer(gallery=load_gallery(PATH), classifier=load_classifier(), archive=archive)
         for kind in KINDS:
-            some, tokens = learned(trial, kind, newcomers, size, seed, told)
-            asked = [wanted(person, scorer, seed) * times for person in some]
+            some = [person for person in newcomers if person.kind == kind and wanted(person, scorer, seed)]
+            some, tokens = learned(trial, some, newcomers, size, seed, told)
+            asked = [list(islice(cycle(wanted(person, scorer, seed)), count)) for person in some]
             with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
                 draw_way = functools.partial(draw_all, some, asked=asked, seed=seed)
                 drawn = dict(zip(tokens, pool.map(draw_way, tokens.values()), strict=True))
@@ -114,18 +116,18 @@ def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/ben
             bars += held(kind, scores, list(tokens)[-1], seed)
             sheets.append(sheet(some, drawn, archive))
     write_sheet(sheets, out / "quality.png")
-    return Report(name="quality", seed=seed, full=full, rows=rows, bars=bars, notes=_notes(size, times))
+    return Report(name="quality", seed=seed, full=full, rows=rows, bars=bars, notes=_notes(size, count))
 
 
 def learned(
-    trial: Trial, kind: Kind, newcomers: Sequence[Person], size: Size, seed: int, told: Console
+    trial: Trial, some: list[Person], newcomers: Sequence[Person], size: Size, seed: int, told: Console
 ) -> tuple[list[Person], dict[str, list[NDArray[np.float32] | None]]]:
-    """Return newcomers of a kind and every way's tokens for them.
+    """Return some newcomers of a kind and every way's tokens for them.
 
     They are those who ran every search in `forwards`, or all where nobody did. There is no token for the untaught, whom
     prompts name by the class word.
     """
-    some = [person for person in newcomers if person.kind == kind]
+    kind = some[0].kind
     with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
         others = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
         last = largest(size)
@@ -153,7 +155,7 @@ def wanted(person: Person, scorer: Scorer, seed: int) -> list[Asked]:
         left = sorted(m for m in members if m.startswith(folder) and m not in person.pictures)
         return [
             Asked(prompt=f"{{}}, {PurePosixPath(m).stem} style", other=PurePosixPath(m).stem, real=m)
-            for m in chooser.sample(left, min(PROMPTS, len(left)))
+            for m in chooser.sample(left, min(PROMPTS[person.kind], len(left)))
         ]
     own, known = {PurePosixPath(m).stem for m in person.pictures}, set(scorer.gallery.concepts)
     left = sorted(
@@ -163,7 +165,7 @@ def wanted(person: Person, scorer: Scorer, seed: int) -> list[Asked]:
     )
     return [
         Asked(prompt=f"{PurePosixPath(m).stem}, {{}} style", other=PurePosixPath(m).stem, real=m)
-        for m in chooser.sample(left, PROMPTS)
+        for m in chooser.sample(left, PROMPTS[person.kind])
     ]
 
 
@@ -311,15 +313,19 @@ def pixels(archive: zipfile.ZipFile, members: Sequence[str]) -> NDArray[np.uint8
     return np.stack([np.asarray(Image.open(io.BytesIO(archive.read(m))).convert("RGB")) for m in members])
 
 
-def _notes(size: Size, times: int) -> list[str]:
+def _notes(size: Size, count: int) -> list[str]:
     return [
         "cosine: of EfficientNet-Lite0's features as they are, to the person's own pictures",
         "likeness and agreement: simulations/benchmarks/likeness.py; means over newcomers, bootstrap intervals (95 %)",
         "likeness is held to a bound only where it tells the gradient's pictures from the shuffled",
-        f"{PROMPTS} prompts a newcomer at most, {times} pictures each, every way from the same noise",
+        f"{count} pictures a newcomer and way, of {_several()} at most, every way from the same noise",
         "tokens as benchmark forwards learned them",
         f"searches of {size.forwards} forwards, the published algorithm's of {size.published}",
         "real pictures: the very pictures that were asked for, by their artists",
         "shuffled: the gradient's pictures held against the next newcomer's own and the next prompt's other words",
         "quality.png: a picture of the person's own, then untaught, gradient, published, ours, ours with the prior",
     ]
+
+
+def _several() -> str:
+    return " and of ".join(f"{prompts} prompts ({kind}s)" for kind, prompts in PROMPTS.items())
