@@ -16,7 +16,7 @@ import torch
 from client.backbone.engine import TorchEngine
 from client.backbone.latents import draw_batch
 from client.learn.estimator import forward_jacobian
-from client.learn.evidence import reading_of
+from client.learn.look import reading_of
 from client.learn.photos import Photos
 from client.learn.settings import Settings
 from simulations.benchmarks.framework import Report, Value

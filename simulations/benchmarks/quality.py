@@ -124,7 +124,8 @@ def learned(
 ) -> tuple[list[Person], dict[str, list[NDArray[np.float32] | None]]]:
     """Return some newcomers of a kind and every way's tokens for them.
 
-    They are those who ran every search in `forwards`, or all where nobody did. There is no token for the untaught, whom
+    They are those who ran ours and the gradient's search in `forwards`, or all where nobody did; those who ran the
+    published algorithm's too come first, and only they have tokens of it. There is no token for the untaught, whom
     prompts name by the class word.
     """
     kind = some[0].kind
@@ -132,17 +133,22 @@ def learned(
         others = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
         last = largest(size)
         prior = [search for search in priors(others, kind, trial, size, seed) if search.name == last]
+        published = Search(name=PUBLISHED, way="published")
         ways = [
             Search(name=GRADIENT, way="gradient"),
-            Search(name=PUBLISHED, way="published"),
+            published,
             Search(name="ours, no prior", way="ours"),
             *(prior or [Search(name=f"{last} (none yet)", way="ours")]),
         ]
-        some = [person for person in some if all(is_kept(trial, person, way) for way in ways)] or some
+        ours = [way for way in ways if way is not published]
+        some = [person for person in some if all(is_kept(trial, person, way) for way in ours)] or some
+        some.sort(key=lambda person: not is_kept(trial, person, published))
+        theirs = [person for person in some if is_kept(trial, person, published)] or some
         tokens: dict[str, list[NDArray[np.float32] | None]] = {UNTAUGHT: [None] * len(some)}
         for way in ways:
             told.print(f"tokens of {way.name}, {kind}")
-            tokens[way.name] = [each.token for each in pool.map(found, [trial] * len(some), some, [way] * len(some))]
+            whose = theirs if way is published else some
+            tokens[way.name] = [each.token for each in pool.map(found, [trial] * len(whose), whose, [way] * len(whose))]
     return some, tokens
 
 
@@ -175,7 +181,11 @@ def draw_all(
     asked: Sequence[Sequence[Asked]],
     seed: int,
 ) -> list[NDArray[np.uint8]]:
-    """Draw everybody's pictures, uint8 (pictures, side, side, 3) each; every way from the same noise, on one thread."""
+    """Draw the pictures of the first newcomers, as many as tokens, uint8 (pictures, side, side, 3) each, on one thread.
+
+    Every way draws from the same noise.
+    """
+    newcomers, asked = newcomers[: len(tokens)], asked[: len(tokens)]
     torch.set_num_threads(1)
     pipeline: Any = load_pipeline(MODEL)
     own = fingerprint(MODEL)
@@ -241,9 +251,9 @@ def _judged(
     own: Sequence[Features],
     newcomers: Sequence[Person],
 ) -> NDArray[np.float64]:
-    """Return the `SCORES` of each newcomer, shape (newcomers, 3)."""
+    """Return the `SCORES` of each newcomer, shape (newcomers, 3), of the first as many as drew."""
     rows = []
-    for pictures, some, theirs, person in zip(drawn, asked, own, newcomers, strict=True):
+    for pictures, some, theirs, person in zip(drawn, asked, own, newcomers, strict=False):
         words = [each.other for each in some][: len(pictures)]
         pictures = pictures[: len(words)]  # noqa: PLW2901 - shuffled people may have been asked for fewer
         cosine = plain_cosine(pictures, theirs)
@@ -295,7 +305,9 @@ def sheet(
     """Return a line a newcomer: a picture of their own, then the first that each way drew."""
     lines = []
     for row, person in enumerate(newcomers):
-        pictures = [pixels(archive, person.pictures[:1]), *(each[row][:1] for each in drawn.values())]
+        blank = np.full_like(drawn[GRADIENT][row][:1], 255)
+        ways = [each[row][:1] if row < len(each) else blank for each in drawn.values()]
+        pictures = [pixels(archive, person.pictures[:1]), *ways]
         lines.append(np.concatenate([np.pad(p[0], ((2, 2), (2, 2), (0, 0)), constant_values=255) for p in pictures], 1))
     return np.concatenate(lines)
 
