@@ -44,6 +44,7 @@ def read(name: str, folder: Path = BENCH) -> dict[str, Any]:
 def source(report: dict[str, Any], name: str) -> str:
     """Say which command measured what follows, where, and what a reader must know."""
     machine, form = report["machine"], " FULL=1" if report["full"] else ""
+    form += f" ARGS='--seed {report['seed']}'" if report["seed"] else ""
     where = f"{machine['cores']} core(s) of an {machine['processor']} with {machine['memory_gb']} GB"
     return f"`make bench NAME={name}{form}`, seed {report['seed']}, on {where}; {'; '.join(report['notes'])}:"
 
