@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 RESAMPLES: Final = 2000
 LEVEL: Final = 0.95
+TAILS: Final = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+"""Shares of resamples below an interval's bounds."""
 
 
 def median_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
@@ -43,7 +45,7 @@ def share_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float
     """Return the mean and its bootstrap interval, as `median_interval` does for the median."""
     numbers = np.asarray(values, dtype=np.float64)
     means = np.random.default_rng(seed).choice(numbers, (RESAMPLES, len(numbers))).mean(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(means, TAILS)
     return float(numbers.mean()), float(low), float(high)
 
 
@@ -62,5 +64,5 @@ def ratio_interval(mine: Sequence[float], other: Sequence[float], seed: int = 0)
         return float("nan"), float("nan"), float("nan")
     drawn = pairs[:, rows].mean(axis=2)
     ratios = np.where(drawn[1] > 0, drawn[0] / np.maximum(drawn[1], np.finfo(float).tiny), np.inf)
-    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+    low, high = np.quantile(ratios, TAILS, method="nearest")
     return float(over / under), float(low), float(high)

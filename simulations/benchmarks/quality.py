@@ -8,7 +8,6 @@ pictures against the next person's own, and against what the next person asked f
 
 from __future__ import annotations
 
-import functools
 import io
 import random
 import zipfile
@@ -101,15 +100,19 @@ def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/ben
     rows: list[dict[str, Value]] = []
     bars: list[Bar] = []
     sheets: list[NDArray[np.uint8]] = []
-    with zipfile.ZipFile(ARCHIVE) as archive:
+    workers = ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet)
+    with zipfile.ZipFile(ARCHIVE) as archive, workers as pool:
         scorer = Scorer(gallery=load_gallery(PATH), classifier=load_classifier(), archive=archive)
         for kind in KINDS:
-            some = [person for person in newcomers if person.kind == kind and wanted(person, scorer, seed)]
-            some, tokens = learned(trial, some, newcomers, size, seed, told)
-            asked = [list(islice(cycle(wanted(person, scorer, seed)), count)) for person in some]
-            with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
-                draw_way = functools.partial(draw_all, some, asked=asked, seed=seed)
-                drawn = dict(zip(tokens, pool.map(draw_way, tokens.values()), strict=True))
+            asks = {person: wanted(person, scorer, seed) for person in newcomers if person.kind == kind}
+            asks = {person: some for person, some in asks.items() if some}
+            some, tokens = learned(pool, trial, list(asks), newcomers, size, seed, told)
+            asked = [list(islice(cycle(asks[person]), count)) for person in some]
+            begun = {
+                way: pool.submit(draw_all, some[: len(each)], each, asked[: len(each)], seed)
+                for way, each in tokens.items()
+            }
+            drawn = {way: each.result() for way, each in begun.items()}
             told.print(f"{len(tokens)} times {sum(map(len, asked))} pictures drawn, {kind}")
             scores = score(some, asked, drawn, scorer)
             rows += table(kind, scores, seed)
@@ -120,7 +123,13 @@ def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/ben
 
 
 def learned(
-    trial: Trial, some: list[Person], newcomers: Sequence[Person], size: Size, seed: int, told: Console
+    pool: ProcessPoolExecutor,
+    trial: Trial,
+    some: list[Person],
+    newcomers: Sequence[Person],
+    size: Size,
+    seed: int,
+    told: Console,
 ) -> tuple[list[Person], dict[str, list[NDArray[np.float32] | None]]]:
     """Return some newcomers of a kind and every way's tokens for them.
 
@@ -129,26 +138,25 @@ def learned(
     prompts name by the class word.
     """
     kind = some[0].kind
-    with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
-        others = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
-        last = largest(size)
-        prior = [search for search in priors(others, kind, trial, size, seed) if search.name == last]
-        published = Search(name=PUBLISHED, way="published")
-        ways = [
-            Search(name=GRADIENT, way="gradient"),
-            published,
-            Search(name="ours, no prior", way="ours"),
-            *(prior or [Search(name=f"{last} (none yet)", way="ours")]),
-        ]
-        ours = [way for way in ways if way is not published]
-        some = [person for person in some if all(is_kept(trial, person, way) for way in ours)] or some
-        some.sort(key=lambda person: not is_kept(trial, person, published))
-        theirs = [person for person in some if is_kept(trial, person, published)] or some
-        tokens: dict[str, list[NDArray[np.float32] | None]] = {UNTAUGHT: [None] * len(some)}
-        for way in ways:
-            told.print(f"tokens of {way.name}, {kind}")
-            whose = theirs if way is published else some
-            tokens[way.name] = [each.token for each in pool.map(found, [trial] * len(whose), whose, [way] * len(whose))]
+    others = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
+    last = largest(size)
+    prior = [search for search in priors(others, kind, trial, size, seed) if search.name == last]
+    published = Search(name=PUBLISHED, way="published")
+    ways = [
+        Search(name=GRADIENT, way="gradient"),
+        published,
+        Search(name="ours, no prior", way="ours"),
+        *(prior or [Search(name=f"{last} (none yet)", way="ours")]),
+    ]
+    ours = [way for way in ways if way is not published]
+    some = [person for person in some if all(is_kept(trial, person, way) for way in ours)] or some
+    some.sort(key=lambda person: not is_kept(trial, person, published))
+    theirs = [person for person in some if is_kept(trial, person, published)] or some
+    tokens: dict[str, list[NDArray[np.float32] | None]] = {UNTAUGHT: [None] * len(some)}
+    for way in ways:
+        told.print(f"tokens of {way.name}, {kind}")
+        whose = theirs if way is published else some
+        tokens[way.name] = [each.token for each in pool.map(found, [trial] * len(whose), whose, [way] * len(whose))]
     return some, tokens
 
 
@@ -181,11 +189,7 @@ def draw_all(
     asked: Sequence[Sequence[Asked]],
     seed: int,
 ) -> list[NDArray[np.uint8]]:
-    """Draw the pictures of the first newcomers, as many as tokens, uint8 (pictures, side, side, 3) each, on one thread.
-
-    Every way draws from the same noise.
-    """
-    newcomers, asked = newcomers[: len(tokens)], asked[: len(tokens)]
+    """Draw everybody's pictures, uint8 (pictures, side, side, 3) each, on one thread; every way from the same noise."""
     torch.set_num_threads(1)
     pipeline: Any = load_pipeline(MODEL)
     own = fingerprint(MODEL)
@@ -235,7 +239,8 @@ def score(
     styles = fit_styles(gallery, HELD_OUT_STYLE, others)
     found: Scores = {}
     for way, each in seen.items():
-        found[way] = _judged(gallery, styles, each, asked, own, newcomers)
+        count = len(each)  # the first of them may be all who drew
+        found[way] = _judged(gallery, styles, each, asked[:count], own[:count], newcomers[:count])
     if len(newcomers) == 1:  # there is nobody to take another's place
         return found
     turned = ([*newcomers[1:], newcomers[0]], [*asked[1:], asked[0]], [*own[1:], own[0]])
@@ -251,9 +256,9 @@ def _judged(
     own: Sequence[Features],
     newcomers: Sequence[Person],
 ) -> NDArray[np.float64]:
-    """Return the `SCORES` of each newcomer, shape (newcomers, 3), of the first as many as drew."""
+    """Return the `SCORES` of each newcomer, shape (newcomers, 3)."""
     rows = []
-    for pictures, some, theirs, person in zip(drawn, asked, own, newcomers, strict=False):
+    for pictures, some, theirs, person in zip(drawn, asked, own, newcomers, strict=True):
         words = [each.other for each in some][: len(pictures)]
         pictures = pictures[: len(words)]  # noqa: PLW2901 - shuffled people may have been asked for fewer
         cosine = plain_cosine(pictures, theirs)
