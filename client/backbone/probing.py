@@ -10,7 +10,7 @@ from client.backbone.latents import Batch
 from client.backbone.lexicon import SEED, Foresight, Lexicon, mean_pictures, noisiest
 from client.learn.estimator import forward_jacobian
 from client.learn.evidence import sketched
-from client.learn.subspace import principal_directions, vocabulary_covariance
+from client.learn.subspace import principal_directions, root_of, vocabulary_covariance
 
 FEATURES = 16
 """q, principal directions of what words draw: more fit words better and unseen pictures worse."""
@@ -102,8 +102,7 @@ def _scenes(engine: TorchEngine, words: Tensor, names: list[str], generator: tor
 
     Shapes (tokens, s) and (tokens, entries).
     """
-    values, vectors = torch.linalg.eigh(vocabulary_covariance(words))
-    spread = (vectors * values.clamp(min=0).sqrt()).float()
+    spread = root_of(vocabulary_covariance(words)).float()
     others = _between(words, spread, BETWEEN, generator)
     told, drawn = [_states(engine, others, "object")], [mean_pictures(engine, others, "object", engine.latent_shape)]
     style = engine.texts("style")[0]
@@ -115,7 +114,10 @@ def _scenes(engine: TorchEngine, words: Tensor, names: list[str], generator: tor
 
 
 def _between(words: Tensor, spread: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Return tokens between two words or around one, in turns, shape (count, width); ``spread`` is Σ^½ of the words."""
+    """Return tokens between two words or around one, in turns, shape (count, width).
+
+    ``spread`` is `root_of` the words' covariance.
+    """
     one, other = words[torch.randint(len(words), (2, count), generator=generator)]
     share = torch.rand(count, 1, generator=generator)
     away = torch.randn(count, words.shape[1], generator=generator) @ spread.T

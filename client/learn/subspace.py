@@ -74,8 +74,7 @@ def shaped(covariance: Tensor, origin: Tensor, lexicon: Lexicon | None, *, least
     is expected to fall by from going there. Without a lexicon H is the identity: axes are principal directions. There
     are as many as hold `KEPT` of all gain, but ``least`` and ``most``.
     """
-    values, vectors = torch.linalg.eigh(covariance.double())
-    half = vectors * values.clamp(min=0).sqrt()
+    half = root_of(covariance)
     answer = half.T @ half
     if lexicon is not None:
         seen = lexicon.basis.double().T @ half
@@ -118,6 +117,13 @@ def vocabulary_covariance(table: Tensor) -> Tensor:
         centred = rows.double() - mean
         moment += centred.T @ centred
     return moment / max(1, len(table) - 1)
+
+
+def root_of(covariance: Tensor) -> Tensor:
+    """Return R with RRᵀ a covariance, shape (width, width), in double precision."""
+    values, vectors = torch.linalg.eigh(covariance.double())
+    root: Tensor = vectors * values.clamp(min=0).sqrt()
+    return root
 
 
 def principal_directions(covariance: Tensor, count: int) -> tuple[Tensor, Tensor]:
