@@ -42,7 +42,7 @@ test: setup  ## the quick tests
 	$(BIN)/python -m pytest $(ARGS)
 
 slow: setup  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+	$(BIN)/python -m pytest -m slow --timeout 1800 --durations 20 $(ARGS)
 
 check: setup  ## style, types and layers
 	$(BIN)/ruff check .

@@ -29,6 +29,13 @@ TASTES = (
 """Words that say how a picture may be: between them a taste is looked for before anything is known of it. A backbone's
 folder may bring its own in ``shoal.json``."""
 
+THINGS = ("tree", "car", "boat", "chair", "book", "cup")
+"""Words that a style should leave as they are: what they draw is kept apart while it is learned. A backbone's folder
+may bring its own in ``shoal.json``."""
+
+COMPANY = "company"
+"""Kind of the prompts that have a style and, each, one of a backbone's things."""
+
 TIMESTEPS = (500, 900)
 """[T_L, T_U) of Partial Uniform Timestep Sampling, as measured for Stable Diffusion (ZOODiP, arXiv:2503.14868); a
 backbone's folder may bring its own in ``shoal.json``, because where text matters depends on the model."""
@@ -36,9 +43,10 @@ backbone's folder may bring its own in ``shoal.json``, because where text matter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sayings:
-    """A backbone's own ``templates``, ``timesteps`` and ``tastes``, in the ``shoal.json`` of its folder."""
+    """A backbone's own ``templates``, ``timesteps``, ``tastes`` and ``things``, in the ``shoal.json`` of its folder."""
 
     templates: dict[str, tuple[str, ...]]
+    """By kind; of `COMPANY` a thing each."""
     timesteps: tuple[int, int]
     tastes: tuple[str, ...] = TASTES
 
@@ -58,6 +66,7 @@ def sayings(folder: Path) -> Sayings:
         own = json.loads(chosen.read_text()) if chosen.is_file() else {}
         low, high = own.get("timesteps", TIMESTEPS)
         templates = {**TEMPLATES, **{kind: tuple(texts) for kind, texts in own.get("templates", {}).items()}}
+        templates[COMPANY] = tuple(f"{thing}, {templates['style'][0]}" for thing in own.get("things", THINGS))
         tastes = tuple(map(str, own.get("tastes", TASTES)))
         return Sayings(templates=templates, timesteps=(int(low), int(high)), tastes=tastes)
     except (ValueError, TypeError, AttributeError) as error:

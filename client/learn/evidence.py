@@ -46,6 +46,9 @@ SKETCH = 768
 NAMES: Final = ("states", "reading", "pull", "information")
 """Of a look's tensors, in a checkpoint."""
 
+Kept = Callable[[Tensor], Tensor]
+"""Maps places, shape (places, k), to numbers whose squares are added to their losses, shape (places, entries)."""
+
 States = Callable[[Tensor, Sequence[int]], Tensor]
 """Maps places, shape (places, k), and prompts' numbers to what the U-Net is told, shape (places, prompts, entries)."""
 
@@ -126,26 +129,27 @@ class Predictions:
     def forget(self, axes: Tensor, place: Tensor) -> None:
         """Forget nothing: a draw speaks of the text encoder's states, wherever the axes point."""
 
-    def best(self, place: Tensor, states: States) -> Tensor:
+    def best(self, place: Tensor, states: States, kept: Kept | None = None) -> Tensor:
         """Return the place that the model and the shape hold most probable, at most `LONGEST` from this one.
 
         The maximum a posteriori under places of mean 0 and variance 1 along every axis, found from here by
-        Levenberg-Marquardt steps (Marquardt 1963), damped until the model itself says that they pay.
+        Levenberg-Marquardt steps (Marquardt 1963), damped until the model itself says that they pay. ``kept`` is what
+        should be small besides.
         """
         found, damping, moves = place, 1e-2, 0
-        height, slope, curvature = self._modelled(found, states)
+        height, slope, curvature = self._modelled(found, states, kept)
         for _ in range(ROUNDS):
             held = curvature + damping * curvature.diagonal().mean() * torch.eye(self.axes)
             away = found - torch.linalg.solve(held, slope) - place
             tried = place + away * min(1.0, LONGEST / max(float(away.norm()), 1e-12))
-            if not self._height(tried, states) < height:
+            if not self._height(tried, states, kept) < height:
                 damping *= 6
                 continue
             moved, found, damping = float((tried - found).norm()), tried, max(damping / 5, 1e-4)
             moves += 1
             if moved < ENOUGH or moves == MOVES:
                 break
-            height, slope, curvature = self._modelled(found, states)
+            height, slope, curvature = self._modelled(found, states, kept)
         return found
 
     def _aged(self) -> Iterator[tuple[int, Look]]:
@@ -174,14 +178,15 @@ class Predictions:
     def _held(self) -> float:
         return PRECISION + (DOUBT + HELD * self._opened) / self._total
 
-    def _height(self, place: Tensor, states: States) -> float:
+    def _height(self, place: Tensor, states: States, kept: Kept | None) -> float:
         """Return what the model holds the loss at a place to be, less a constant."""
         prompts = self._prompts
         told = dict(zip(prompts, sketched(states(place[None], prompts))[0], strict=True))
         height = sum(weight * float(look.loss(told[look.prompt])[0]) for look, weight in self._weighed())
-        return height / self._total + self._held * float(place @ place)
+        more = 0.0 if kept is None else float(kept(place[None]).square().sum())
+        return height / self._total + self._held * float(place @ place) + more
 
-    def _modelled(self, place: Tensor, states: States) -> tuple[float, Tensor, Tensor]:
+    def _modelled(self, place: Tensor, states: States, kept: Kept | None) -> tuple[float, Tensor, Tensor]:
         """Return the model's loss at a place, half its slope, shape (k,), and half its curvature, shape (k, k)."""
         around = torch.cat([place[None], place + NEAR * torch.eye(self.axes)])
         prompts = self._prompts
@@ -197,7 +202,13 @@ class Predictions:
             slope += weight * along @ turned
             curvature += weight * turned.T @ look.information @ turned
         height = height / total + held * float(place @ place)
-        return height, slope / total + held * place, curvature / total + held * torch.eye(self.axes)
+        slope, curvature = slope / total + held * place, curvature / total + held * torch.eye(self.axes)
+        if kept is not None:
+            missed = kept(around)
+            turned = (missed[1:] - missed[0]) / NEAR
+            height += float(missed[0] @ missed[0])
+            slope, curvature = slope + turned @ missed[0], curvature + turned @ turned.T
+        return height, slope, curvature
 
     @property
     def _prompts(self) -> list[int]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.backbone.latents import Batch, Latents, draw_batch
 from client.backbone.lexicon import Foresight, mean_pictures, noisiest
-from client.learn.evidence import Predictions, States, sketched
+from client.learn.contrast import LATE, Contrast
+from client.learn.evidence import Kept, Predictions, States, sketched
 from client.learn.opening import ROUNDS, Opening
 from client.learn.preservation import Preservation
 from client.learn.settings import Settings
@@ -52,6 +53,8 @@ class Photos:
     settings: Settings
     preserved: Preservation | None = None
     """What the concept should go on meaning."""
+    contrast: Contrast | None = None
+    """What a style should leave of the things that are drawn in it, once it is found."""
 
     @property
     def trust(self) -> float:
@@ -193,9 +196,22 @@ class Photos:
         """Return what asking alone led to: draws are noisy, and some searches never are as good again."""
         return [] if evidence.opened is None else [evidence.opened]
 
+    def more(self, evidence: Predictions, candidates: Tensor) -> Tensor:
+        """Return what is added to candidates' losses so late, shape (candidates,): what a style takes from things."""
+        held = self._held(evidence)
+        return torch.zeros(len(candidates)) if held is None else held.penalty(candidates)
+
+    def _held(self, evidence: Predictions) -> Contrast | None:
+        return self.contrast if evidence.drawn >= LATE else None
+
     def best(self, evidence: Predictions, shape: Shape, place: Tensor) -> Tensor:
         """Return the most probable place, not far from this one."""
-        return evidence.best(place, self._states(shape))
+        return evidence.best(place, self._states(shape), self._kept(evidence, shape))
+
+    def _kept(self, evidence: Predictions, shape: Shape) -> Kept | None:
+        """Return what should be small besides the loss, as a function of places."""
+        held = self._held(evidence)
+        return None if held is None else lambda places: held.residuals(shape.token(places))
 
     def _states(self, shape: Shape) -> States:
         """Return what the U-Net is told of places of a shape."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.backbone.latents import Latents
 from client.learn.checkpoint import CheckpointError, Store, read_checkpoint, write_checkpoint
+from client.learn.contrast import contrast
 from client.learn.descent import Descent
 from client.learn.gate import choose_start
 from client.learn.photos import Photos
@@ -69,7 +70,8 @@ class Search:
         """Score the token on the validation set, keep it if it is best; return whether it is time to end.
 
         The first time the class word is scored too, as what was gained is counted from there, and where a task says
-        that a search may have been better before.
+        that a search may have been better before. Losses are compared with what a task adds to them by then, of the
+        best so far too.
         """
         token = self.descent.token
         compared = token[None] if self.history else torch.stack([self.word, *self._others(), token])
@@ -80,11 +82,13 @@ class Search:
         if not self.history:
             self._begin_counting(losses[0])
         self.history.append((self.spent, losses[-1]))
-        for scored, loss in zip(compared, losses, strict=True):
-            if loss < self.best_loss:
-                self.best, self.best_loss = scored, loss
+        more = self.task.more(self.descent.evidence, torch.cat([self.best[None], compared])).tolist()
+        best = self.best_loss + more[0]
+        for scored, loss, added in zip(compared, losses, more[1:], strict=True):
+            if loss + added < best:
+                self.best, self.best_loss, best = scored, loss, loss + added
         self.next_validation = self.spent + int(VALIDATION_SHARE * self.spent)
-        return self.plateau.seen(losses[-1])
+        return self.plateau.seen(losses[-1] + more[-1])
 
     def _others(self) -> list[Tensor]:
         return self.task.others(self.descent.evidence)
@@ -174,7 +178,8 @@ class Search:
 def new_search(engine: Engine, latents: Latents, kind: str, class_word: str, settings: Settings) -> Search:
     """Return a search that has not begun: its anchor, its validation draws and its random generator."""
     preserved = preservation(engine, class_word, settings.preserve)
-    task = Photos(engine=engine, latents=latents, kind=kind, settings=settings, preserved=preserved)
+    apart = contrast(engine, kind, class_word, settings)
+    task = Photos(engine=engine, latents=latents, kind=kind, settings=settings, preserved=preserved, contrast=apart)
     return search_for(task, engine.anchor(class_word))
 
 

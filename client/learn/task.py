@@ -103,6 +103,10 @@ class Task(Protocol):
         """Return tokens of before that may be better than those to come, for the first validation."""
         ...
 
+    def more(self, evidence: Any, candidates: Tensor) -> Tensor:  # noqa: ANN401 - as its own `evidence` gave it
+        """Return what is added to candidates' losses when they are compared, shape (candidates,)."""
+        ...
+
     def best(self, evidence: Any, shape: Shape, place: Tensor) -> Tensor:  # noqa: ANN401 - as its own `evidence` gave it
         """Return the most probable place, shape (k,), not far from this one."""
         ...

@@ -130,6 +130,11 @@ class Choosing:
         evidence.look(pair, float(margin[0] - margin[1]), slopes[0] - slopes[1], place)
         return float(preference_loss(margin[0] - margin[1][None]))
 
+    def more(self, evidence: Margins, candidates: Tensor) -> Tensor:
+        """Return nothing: choices tell all."""
+        del evidence
+        return torch.zeros(len(candidates))
+
     def others(self, evidence: Margins) -> list[Tensor]:
         """Return none."""
         del evidence
