@@ -67,7 +67,7 @@ def _step(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _quality(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("cosine", "likeness", "agreement")
+    names = ("cosine", "likeness", "colours", "agreement")
     what = {name: _between(row[name], row[f"{name} low"], row[f"{name} high"]) for name in names}
     return {"pictures": row["pictures"], "of": row["of"]} | {f"{name} (interval)": each for name, each in what.items()}
 

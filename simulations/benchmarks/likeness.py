@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulations.benchmarks.retrieval import Features, Gallery, fit_metric, ranks
 
@@ -93,6 +94,29 @@ def fit_styles(gallery: Gallery, more: str, found: Features) -> Styles:
 def style_likeness(styles: Styles, drawn: Features, own: Features) -> float:
     """Return the mean cosine of pictures to the mean of a person's own, along what tells styles apart."""
     return _cosine(styles.place(drawn), styles.place(own).mean(axis=0))
+
+
+def colour_likeness(drawn: Sequence[NDArray[np.uint8]], own: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    """Return for each person whether colours leave the average as their own do: a cosine, 0 by chance.
+
+    Colours are the mean and the spread of red, green and blue in a picture, averaged over a person's pictures; each
+    side is taken less its average over people, in units of how much people's own differ. Of one person alone it is 0.
+
+    Args:
+        drawn: pictures drawn for people, shape (pictures, side, side, 3).
+        own: the pictures of the same people, of whom there may be more than drew: they come first.
+    """
+    given, meant = _palettes(drawn), _palettes(own)
+    unit = np.maximum(meant.std(axis=0), 1e-6)
+    left, towards = ((each - each.mean(axis=0)) / unit for each in (given, meant))
+    found: NDArray[np.float64] = np.sum(_unit(left) * _unit(towards)[: len(left)], axis=1, dtype=np.float64)
+    return found
+
+
+def _palettes(people: Sequence[NDArray[np.uint8]]) -> Features:
+    """Return everybody's colours, shape (people, 6)."""
+    rows = [np.concatenate([each.mean(axis=(1, 2)), each.std(axis=(1, 2))], axis=1).mean(axis=0) for each in people]
+    return np.asarray(np.stack(rows) / 255, np.float32)
 
 
 def style_agreement(styles: Styles, drawn: Features, asked: Sequence[str]) -> float:

@@ -31,12 +31,26 @@ from client.generate import add_concepts
 from client.quiet import quiet
 from client.taught import Taught
 from simulations.benchmarks.features import features, load_classifier
-from simulations.benchmarks.forwards import FULL, KINDS, SMALL, Kind, Size, largest, learned_by_crowd, priors, trial_of
+from simulations.benchmarks.forwards import (
+    ALONE,
+    FULL,
+    KINDS,
+    LAST,
+    SMALL,
+    WHOLE,
+    Kind,
+    Size,
+    largest,
+    learned_by_crowd,
+    priors,
+    trial_of,
+)
 from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.gallery import PATH
 from simulations.benchmarks.intervals import ratio_interval, share_interval
 from simulations.benchmarks.likeness import (
     Styles,
+    colour_likeness,
     fit_styles,
     object_likeness,
     plain_cosine,
@@ -61,7 +75,7 @@ PICTURES: Final = 16
 """Of a newcomer's in each way, prompts by turns, from noises of their own: what is asked for matters more than the
 noise, and with six a share of the gradient's agreement was known to a fifth either way."""
 PROMISED: Final = ("cosine", "agreement")
-"""What pictures are held to; likeness too, where it tells the gradient's pictures from somebody else's."""
+"""What pictures are held to; the rest too, where it tells the gradient's pictures from somebody else's."""
 OTHERS: Final = 200
 """Real pictures whose mean is the held-out style's."""
 
@@ -134,29 +148,33 @@ def learned(
     """Return some newcomers of a kind and every way's tokens for them.
 
     They are those who ran ours and the gradient's search in `forwards`, or all where nobody did; those who ran the
-    published algorithm's too come first, and only they have tokens of it. There is no token for the untaught, whom
-    prompts name by the class word.
+    published algorithm's too come first, those who ran it for its own budget before them, and only they have tokens of
+    it. There is no token for the untaught, whom prompts name by the class word.
     """
     kind = some[0].kind
     others = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
     last = largest(size)
     prior = [search for search in priors(others, kind, trial, size, seed) if search.name == last]
-    published = Search(name=PUBLISHED, way="published")
-    ways = [
-        Search(name=GRADIENT, way="gradient"),
-        published,
-        Search(name="ours, no prior", way="ours"),
+    ours = [
+        Search(name=ALONE, way="ours"),
         *(prior or [Search(name=f"{last} (none yet)", way="ours")]),
     ]
-    ours = [way for way in ways if way is not published]
-    some = [person for person in some if all(is_kept(trial, person, way) for way in ours)] or some
-    some.sort(key=lambda person: not is_kept(trial, person, published))
-    theirs = [person for person in some if is_kept(trial, person, published)] or some
+    gradient, published = Search(name=GRADIENT, way="gradient"), Search(name=PUBLISHED, way="published")
+
+    def those(*ways: Search) -> list[Person]:
+        return [person for person in some if all(is_kept(trial, person, way) for way in ways)]
+
+    some = those(gradient, *ours) or some
+    theirs, whole = those(published), those(published, LAST)
+    some = sorted(some, key=lambda person: (person not in whole, person not in theirs))
+    theirs = those(published) or some
+    whose = [(gradient, some), (published, theirs), (LAST, whole), *((way, some) for way in ours)]
     tokens: dict[str, list[NDArray[np.float32] | None]] = {UNTAUGHT: [None] * len(some)}
-    for way in ways:
-        told.print(f"tokens of {way.name}, {kind}")
-        whose = theirs if way is published else some
-        tokens[way.name] = [each.token for each in pool.map(found, [trial] * len(whose), whose, [way] * len(whose))]
+    for way, each in whose:
+        if each:
+            told.print(f"tokens of {way.name}, {kind}")
+            found_by = pool.map(found, [trial] * len(each), each, [way] * len(each))
+            tokens[way.name] = [one.token for one in found_by]
     return some, tokens
 
 
@@ -217,9 +235,9 @@ def said(prompt: str, person: Person, name: str | None) -> str:
     return prompt.format(name or person.class_word)
 
 
-SCORES: Final = ("cosine", "likeness", "agreement")
+SCORES: Final = ("cosine", "likeness", "colours", "agreement")
 Scores = dict[str, NDArray[np.float64]]
-"""By way: the `SCORES` of each newcomer, shape (newcomers, 3)."""
+"""By way: the `SCORES` of each newcomer, shape (newcomers, 4)."""
 
 
 def score(
@@ -229,9 +247,10 @@ def score(
     scorer: Scorer,
 ) -> Scores:
     """Score every way's pictures, the real ones that were asked for, and ours held against somebody else's."""
-    seen = {way: [features(scorer.classifier, each) for each in pictures] for way, pictures in drawn.items()}
-    seen = {REAL: [scorer.real([each.real for each in some]) for some in asked]} | seen
-    own = [scorer.real(person.pictures) for person in newcomers]
+    shown = {REAL: [pixels(scorer.archive, [each.real for each in some]) for some in asked]} | drawn
+    theirs = [pixels(scorer.archive, person.pictures) for person in newcomers]
+    seen = {way: [features(scorer.classifier, each) for each in pictures] for way, pictures in shown.items()}
+    own = [features(scorer.classifier, each) for each in theirs]
     spoken = {each.real for some in asked for each in some} | {m for p in newcomers for m in p.pictures}
     free = sorted(m for m in scorer.archive.namelist() if m.startswith("style/") and m not in spoken)
     others = scorer.real(free[:: max(1, len(free) // OTHERS)])
@@ -240,11 +259,13 @@ def score(
     found: Scores = {}
     for way, each in seen.items():
         count = len(each)  # the first of them may be all who drew
-        found[way] = _judged(gallery, styles, each, asked[:count], own[:count], newcomers[:count])
+        colours = colour_likeness(shown[way], theirs)
+        found[way] = _judged(gallery, styles, each, colours, asked[:count], own[:count], newcomers[:count])
     if len(newcomers) == 1:  # there is nobody to take another's place
         return found
     turned = ([*newcomers[1:], newcomers[0]], [*asked[1:], asked[0]], [*own[1:], own[0]])
-    found[SHUFFLED] = _judged(gallery, styles, seen[GRADIENT], turned[1], turned[2], turned[0])
+    colours = colour_likeness(drawn[GRADIENT], [*theirs[1:], theirs[0]])
+    found[SHUFFLED] = _judged(gallery, styles, seen[GRADIENT], colours, turned[1], turned[2], turned[0])
     return found
 
 
@@ -252,23 +273,24 @@ def _judged(
     gallery: Gallery,
     styles: Styles,
     drawn: Sequence[Features],
+    colours: NDArray[np.float64],
     asked: Sequence[Sequence[Asked]],
     own: Sequence[Features],
     newcomers: Sequence[Person],
 ) -> NDArray[np.float64]:
-    """Return the `SCORES` of each newcomer, shape (newcomers, 3)."""
+    """Return the `SCORES` of each newcomer, shape (newcomers, 4)."""
     rows = []
-    for pictures, some, theirs, person in zip(drawn, asked, own, newcomers, strict=True):
+    for pictures, colour, some, theirs, person in zip(drawn, colours, asked, own, newcomers, strict=True):
         words = [each.other for each in some][: len(pictures)]
         pictures = pictures[: len(words)]  # noqa: PLW2901 - shuffled people may have been asked for fewer
         cosine = plain_cosine(pictures, theirs)
         if person.kind == "object":
             drawn_in = [PurePosixPath(m).stem for m in person.pictures]
             likeness = object_likeness(gallery, pictures, words, theirs, drawn_in)
-            rows.append((cosine, likeness, style_agreement(styles, pictures, words)))
+            rows.append((cosine, likeness, colour, style_agreement(styles, pictures, words)))
         else:
             agreement = thing_agreement(gallery, pictures, HELD_OUT_STYLE, words)
-            rows.append((cosine, style_likeness(styles, pictures, theirs), agreement))
+            rows.append((cosine, style_likeness(styles, pictures, theirs), colour, agreement))
     return np.array(rows)
 
 
@@ -285,14 +307,26 @@ def table(kind: Kind, scores: Scores, seed: int) -> list[dict[str, Value]]:
 
 
 def held(kind: Kind, scores: Scores, ours: str, seed: int) -> list[Bar]:
-    """Hold ours with the prior against the gradient's, in all that is `PROMISED` and in what tells people apart."""
+    """Hold ours with the prior against the gradient's and the published algorithm's pictures.
+
+    In all that is `PROMISED`, and in what tells people apart: against the gradient's as a share, but of colours, whose
+    share of a small cosine says little; against the published algorithm's by what is more, on those who ran both.
+    """
     bars = []
     for column, what in enumerate(SCORES):
+        if what not in PROMISED and not _tells(scores, column, seed):
+            continue
         mine, yardstick = (scores[way][:, column] for way in (ours, GRADIENT))
-        if what in PROMISED or _tells(scores, column, seed):
+        if what != "colours":
             ratio, *interval = ratio_interval(mine.tolist(), yardstick.tolist(), seed)
             name = f"{kind}: {what}, {ours}, over the gradient's"
             bars.append(Bar(name, ratio, BOUND, "at least", (interval[0], interval[1])))
+        for rival in (PUBLISHED, WHOLE):
+            if rival in scores:
+                theirs = scores[rival][:, column]
+                more, *interval = share_interval((mine[: len(theirs)] - theirs).tolist(), seed)
+                name = f"{kind}: {what}, {ours}, less {rival}"
+                bars.append(Bar(name, more, 0.0, "at least", (interval[0], interval[1])))
     return bars
 
 
@@ -334,13 +368,20 @@ def _notes(size: Size, count: int) -> list[str]:
     return [
         "cosine: of EfficientNet-Lite0's features as they are, to the person's own pictures",
         "likeness and agreement: simulations/benchmarks/likeness.py; means over newcomers, bootstrap intervals (95 %)",
-        "likeness is held to a bound only where it tells the gradient's pictures from the shuffled",
+        (
+            "colours: the cosine of how they leave the average with how the person's own do; they and likeness are "
+            "held to a bound only where they tell the gradient's pictures from the shuffled"
+        ),
+        "less published: on those who ran both",
         f"{count} pictures a newcomer and way, of {_several()} at most, every way from the same noise",
         "tokens as benchmark forwards learned them",
-        f"searches of {size.forwards} forwards, the published algorithm's of {size.published}",
+        f"searches of {size.forwards} forwards, the published algorithm's of {size.published} or as its paper has it",
         "real pictures: the very pictures that were asked for, by their artists",
         "shuffled: the gradient's pictures held against the next newcomer's own and the next prompt's other words",
-        "quality.png: a picture of the person's own, then untaught, gradient, published, ours, ours with the prior",
+        (
+            "quality.png: a picture of the person's own, then untaught, gradient, published (with its own budget after "
+            "it, where it had that), ours, ours with the prior"
+        ),
     ]
 
 

@@ -75,6 +75,8 @@ class Search:
     prior: Prior | None = None
     owner: Person | None = None
     """Whose token is taken as it is, where it is borrowed."""
+    patience: int | None = None
+    """Budget in forwards, where it is not the trial's."""
 
     def file(self, trial: Trial) -> str:
         """Return a name for the files of what it found, another for every budget and prior."""
@@ -87,6 +89,8 @@ class Search:
 
     def budget(self, trial: Trial) -> int:
         """Return how many forwards it has."""
+        if self.patience is not None:
+            return self.patience
         return trial.published if self.way in {"published", "evolution"} else trial.forwards
 
 
@@ -195,7 +199,7 @@ def _search(trial: Trial, person: Person, search: Search) -> dict[str, NDArray[A
         return _packed(course, token, "borrowed")
     if search.way in {"published", "evolution"}:
         run = reference if search.way == "published" else evolution
-        course = run(engine, latents, word, kind, goal, trial.published, seed, to_the_end=True)
+        course = run(engine, latents, word, kind, goal, search.budget(trial), seed, to_the_end=True)
         return _packed(course, course.tokens[-1].numpy(), "anchor")
     settings = Settings(forwards=trial.forwards, seed=seed)
     learner = (

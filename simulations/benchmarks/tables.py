@@ -46,7 +46,8 @@ def source(report: dict[str, Any], name: str) -> str:
     machine, form = report["machine"], " FULL=1" if report["full"] else ""
     form += f" ARGS='--seed {report['seed']}'" if report["seed"] else ""
     where = f"{machine['cores']} core(s) of an {machine['processor']} with {machine['memory_gb']} GB"
-    return f"`make bench NAME={name}{form}`, seed {report['seed']}, on {where}; {'; '.join(report['notes'])}:"
+    seed = "" if report["seed"] else ", seed 0"
+    return f"`make bench NAME={name}{form}`{seed}, on {where}; {'; '.join(report['notes'])}:"
 
 
 def table(rows: list[dict[str, Any]]) -> str:

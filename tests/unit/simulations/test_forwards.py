@@ -11,11 +11,23 @@ import pytest
 from rich.console import Console
 
 from simulations.benchmarks import forwards
-from simulations.benchmarks.forwards import ALONE, FIRST, GRADIENT, KINDS, REFERENCE, SMALL, Raced, compared, largest
+from simulations.benchmarks.forwards import (
+    ALONE,
+    FIRST,
+    GRADIENT,
+    KINDS,
+    PUBLISHED_FORWARDS,
+    REFERENCE,
+    SMALL,
+    WHOLE,
+    Raced,
+    compared,
+    largest,
+)
 from simulations.benchmarks.searches import Found, Search, Trial
 from simulations.population import people
 
-SIZE = replace(SMALL, newcomers=3, foremost=1)
+SIZE = replace(SMALL, newcomers=3, foremost=1, patient={"style": 2})
 QUIET = Console(file=io.StringIO())
 TRIAL = Trial(kept=None, descent=1, forwards=1, published=1, taught={"object": 1, "style": 1})
 NO_END, OVER = math.inf, 0.0
@@ -54,12 +66,14 @@ def race(end):
 def test_everybody_searches_in_the_ways_that_matter_before_the_foremost_do_in_all(done):
     raced = race(NO_END)
     ways = len(FIRST) + len(forwards.LATER) + 2
-    assert len(done) == len(set(done)) == 6 * ways
+    assert len(done) == len(set(done)) == 6 * ways + 2
     assert {name for _, _, name in done[: 6 * 3]} == {GRADIENT, ALONE, largest(SIZE)}
     foremost = done[6 * 3 : 6 * 3 + 2 * (ways - 3)]
     assert {number for _, number, _ in foremost} == {0, 3}  # the first with an object, the first with a style
     assert {name for _, _, name in done[6 * 3 + 2 * (ways - 3) :][:4]} == {REFERENCE}
-    assert [len(each.found) for each in raced] == [3] * 2 * ways
+    assert done[-2:] == [("style", 3, WHOLE), ("style", 4, WHOLE)]
+    assert [len(each.found) for each in raced if each.search.name != WHOLE] == [3] * 2 * ways
+    assert [len(each.found) for each in raced if each.search.name == WHOLE] == [2]
 
 
 def test_when_time_is_up_only_what_is_kept_is_counted(done):
@@ -102,3 +116,18 @@ def test_a_published_search_that_met_nothing_counts_as_its_budget():
     report = forwards.report(rows, [], SIZE, 0, full=False)
     assert report.ratios[f"object: {ALONE} / published"] == 24 / SIZE.published
     assert all(bar.holds for bar in report.bars)
+
+
+def test_the_published_algorithms_own_budget_is_held_against_those_who_ran_it():
+    rows = [
+        raced(REFERENCE, [None] * 3, [0.3] * 3),
+        raced(WHOLE, [None, 600, 800], [None, 0.9, 0.8]),
+        raced(ALONE, [24, 70, 70], [0.95] * 3),
+    ]
+    bars = {bar.what: bar for bar in forwards.report(rows, [], SIZE, 0, full=False).bars}
+    assert bars[f"object: median forwards to target, {ALONE}, over the published"].value == 70 / SIZE.published
+    whole = bars[f"object: median forwards to target, {ALONE}, over the published's own budget"]
+    assert (whole.value, whole.bound) == (0.1, 1 / 3)
+    assert bars[f"object: median end share, {ALONE}, less the published's own budget"].value == pytest.approx(0.1)
+    unmet = [raced(WHOLE, [None] * 3, [0.3] * 3), raced(ALONE, [90] * 3, [0.9] * 3)]
+    assert forwards.report(unmet, [], SIZE, 0, full=False).bars[0].value == 90 / PUBLISHED_FORWARDS

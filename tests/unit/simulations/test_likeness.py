@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from simulations.benchmarks.likeness import (
+    colour_likeness,
     fit_styles,
     object_likeness,
     plain_cosine,
@@ -89,3 +90,32 @@ def test_the_plain_cosine_is_one_of_the_same_direction_and_nought_of_another():
     own = np.array([[2.0, 0.0, 0.0]], np.float32)
     assert plain_cosine(3 * own, own) == pytest.approx(1)
     assert plain_cosine(np.array([[3.0, 0.0, 0.0], [0.0, 4.0, 0.0]], np.float32), own) == pytest.approx(0.5)
+
+
+def plain(colour, count=2):
+    """Return pictures of one colour on white."""
+    found = np.full((count, 8, 8, 3), 255, np.uint8)
+    found[:, 2:6, 2:6] = colour
+    return found
+
+
+RED, GREEN, BLUE = (200, 40, 40), (40, 200, 40), (40, 40, 200)
+
+
+def test_colours_tell_whose_pictures_were_drawn_however_many_and_however_strong():
+    own = [plain(colour, 3) for colour in (RED, GREEN, BLUE)]
+    pale = [plain([128 + each // 4 for each in colour], 2) for colour in (RED, GREEN, BLUE)]
+    assert colour_likeness(own, own) == pytest.approx([1, 1, 1], abs=1e-5)
+    assert np.all(colour_likeness(pale, own) > 0.9)
+    assert np.all(colour_likeness([*own[1:], own[0]], own) < 0)
+
+
+def test_colours_that_everybody_is_drawn_in_are_nobodys():
+    own = [plain(colour) for colour in (RED, GREEN, BLUE)]
+    assert colour_likeness([plain(RED)] * 3, own) == pytest.approx([0, 0, 0], abs=1e-3)
+    assert colour_likeness([plain(RED)], own[:1]) == pytest.approx([0])
+
+
+def test_the_first_of_many_may_be_all_who_drew():
+    own = [plain(colour) for colour in (RED, GREEN, BLUE)]
+    assert np.all(colour_likeness(own[:2], own) > 0.5)

@@ -87,6 +87,8 @@ def test_each_prior_and_budget_has_a_file_of_its_own(trial):
     assert len({*ours, Search(name="any", way="ours").file(longer)}) == 4
     published = Search(name="any", way="published")
     assert published.file(trial) == published.file(longer)
+    patient = replace(published, patience=90_000)
+    assert (patient.budget(trial), patient.file(trial)) == (90_000, "published-90000-none")
 
 
 def test_a_borrowed_token_is_its_owner_s_and_another_owner_s_is_another(trial, monkeypatch):
