@@ -32,6 +32,7 @@ def test_the_document_has_the_tables_of_the_files_beside_it(document):
     [
         ("forwards", "end share"),
         ("quality", "likeness"),
+        ("quality", "colours"),
         ("timesteps", "ratio, plain"),
         ("step", "seconds"),
         ("memory", "running MB"),

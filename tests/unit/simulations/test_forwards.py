@@ -16,7 +16,6 @@ from simulations.benchmarks.forwards import (
     FIRST,
     GRADIENT,
     KINDS,
-    PUBLISHED_FORWARDS,
     REFERENCE,
     SMALL,
     WHOLE,
@@ -116,18 +115,3 @@ def test_a_published_search_that_met_nothing_counts_as_its_budget():
     report = forwards.report(rows, [], SIZE, 0, full=False)
     assert report.ratios[f"object: {ALONE} / published"] == 24 / SIZE.published
     assert all(bar.holds for bar in report.bars)
-
-
-def test_the_published_algorithms_own_budget_is_held_against_those_who_ran_it():
-    rows = [
-        raced(REFERENCE, [None] * 3, [0.3] * 3),
-        raced(WHOLE, [None, 600, 800], [None, 0.9, 0.8]),
-        raced(ALONE, [24, 70, 70], [0.95] * 3),
-    ]
-    bars = {bar.what: bar for bar in forwards.report(rows, [], SIZE, 0, full=False).bars}
-    assert bars[f"object: median forwards to target, {ALONE}, over the published"].value == 70 / SIZE.published
-    whole = bars[f"object: median forwards to target, {ALONE}, over the published's own budget"]
-    assert (whole.value, whole.bound) == (0.1, 1 / 3)
-    assert bars[f"object: median end share, {ALONE}, less the published's own budget"].value == pytest.approx(0.1)
-    unmet = [raced(WHOLE, [None] * 3, [0.3] * 3), raced(ALONE, [90] * 3, [0.9] * 3)]
-    assert forwards.report(unmet, [], SIZE, 0, full=False).bars[0].value == 90 / PUBLISHED_FORWARDS
