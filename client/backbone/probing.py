@@ -74,14 +74,14 @@ def make_lexicon(engine: TorchEngine) -> Lexicon:
     basis, spread = (x.float().contiguous() for x in principal_directions(vocabulary_covariance(table), DIRECTIONS))
     curvature = _curvature(engine, words, pictures, basis * spread, generator) / torch.outer(spread, spread)
     told, drawn = _scenes(engine, words, engine.spelled(numbers), generator)
-    told, drawn = torch.cat([_states(engine, words, "object"), told]), torch.cat([pictures, drawn])
+    told, drawn = torch.cat([_told(engine, words, "object"), told]), torch.cat([pictures, drawn])
     return Lexicon(
         centre=centre,
         features=features,
         weights=_ridge((pictures - centre) @ features.T, words),
         basis=basis,
         curvature=curvature,
-        foresight=_foresight(told, drawn),
+        foresight=fitted(told, drawn),
     )
 
 
@@ -92,8 +92,22 @@ def known(table: Tensor) -> Tensor:
     return (met if len(met) > 4 * FEATURES else torch.arange(len(table)))[:MOST_WORDS]
 
 
-def _states(engine: Engine, tokens: Tensor, kind: str, captions: tuple[str, ...] = ()) -> Tensor:
-    """Return what the U-Net is told of each token, sketched, shape (tokens, s)."""
+def as_things(engine: TorchEngine, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what the U-Net is told of each token as a thing, sketched, and what it draws.
+
+    Shapes (tokens, s) and (tokens, entries): a forward pass each.
+    """
+    return _told(engine, tokens, "object"), mean_pictures(engine, tokens, "object", engine.latent_shape)
+
+
+def as_styles(engine: TorchEngine, tokens: Tensor, thing: str) -> tuple[Tensor, Tensor]:
+    """Return the same of each token as a thing's style."""
+    captions = (f"{thing.replace('{}', '')}, {engine.texts('style')[0]}",)
+    drawn = mean_pictures(engine, tokens, "style", engine.latent_shape, captions=captions)
+    return _told(engine, tokens, "style", captions), drawn
+
+
+def _told(engine: Engine, tokens: Tensor, kind: str, captions: tuple[str, ...] = ()) -> Tensor:
     return torch.cat([sketched(engine.states(some, kind, [0], captions)[:, 0]) for some in tokens.split(AT_ONCE)])
 
 
@@ -103,17 +117,14 @@ def _scenes(engine: TorchEngine, words: Tensor, names: list[str], generator: tor
     Shapes (tokens, s) and (tokens, entries).
     """
     spread = root_of(vocabulary_covariance(words)).float()
-    others = _between(words, spread, BETWEEN, generator)
-    told, drawn = [_states(engine, others, "object")], [mean_pictures(engine, others, "object", engine.latent_shape)]
-    style = engine.texts("style")[0]
-    for place in torch.randint(len(names), (SCENES,), generator=generator).tolist():
-        others, captions = _between(words, spread, STYLES, generator), (f"{names[place].replace('{}', '')}, {style}",)
-        told.append(_states(engine, others, "style", captions))
-        drawn.append(mean_pictures(engine, others, "style", engine.latent_shape, captions=captions))
+    things = as_things(engine, between(words, spread, BETWEEN, generator))
+    places = torch.randint(len(names), (SCENES,), generator=generator).tolist()
+    styles = (as_styles(engine, between(words, spread, STYLES, generator), names[place]) for place in places)
+    told, drawn = zip(things, *styles, strict=True)
     return torch.cat(told), torch.cat(drawn)
 
 
-def _between(words: Tensor, spread: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def between(words: Tensor, spread: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Return tokens between two words or around one, in turns, shape (count, width).
 
     ``spread`` is `root_of` the words' covariance.
@@ -125,7 +136,7 @@ def _between(words: Tensor, spread: Tensor, count: int, generator: torch.Generat
     return torch.where(even, share * one + (1 - share) * other, one + AROUND * share * away)
 
 
-def _foresight(told: Tensor, drawn: Tensor) -> Foresight:
+def fitted(told: Tensor, drawn: Tensor) -> Foresight:
     """Fit what is drawn, shape (n, entries), to what the U-Net is told, shape (n, s)."""
     centre, mean = told.mean(dim=0), drawn.mean(dim=0)
     views = torch.linalg.svd(drawn - mean, full_matrices=False)[2][:VIEWS].contiguous()

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "backbone": "do pictures of the Pictograms backbone show what their captions say",
     "timesteps": "where on the noise schedule text steers the backbone",
     "bending": "how well slopes foretell a prediction elsewhere, along tokens and through the text encoder",
+    "foresight": "how well what a backbone draws for words foretells what it draws for other tokens",
     "forwards": "forward passes to a set loss, with and without a prior",
     "quality": "do pictures of learned tokens look like the person's, and follow the rest of the prompt",
     "audit": "what attacks on contributions find, with the protection off and on; a least ε beside the claimed",

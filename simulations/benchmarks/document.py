@@ -1,6 +1,6 @@
 """Write what benchmarks measured into docs/, and keep their files in docs/measured/: nobody types a number twice.
 
-for name in bending forwards quality timesteps step memory large taste; do make bench NAME=$name FULL=1; done
+for name in bending foresight forwards quality timesteps step memory large taste; do make bench NAME=$name FULL=1; done
 python -m simulations.benchmarks.document
 """
 
@@ -15,7 +15,7 @@ from simulations.benchmarks.framework import Value, cell
 from simulations.benchmarks.tables import BENCH, bars, insert, read, source, table
 
 DOCUMENTS: Final = {
-    Path("docs/learning.md"): ("bending", "forwards", "quality", "timesteps"),
+    Path("docs/learning.md"): ("bending", "foresight", "forwards", "quality", "timesteps"),
     Path("docs/engines.md"): ("step", "memory", "large"),
     Path("docs/taste.md"): ("taste",),
 }

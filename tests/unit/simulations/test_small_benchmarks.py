@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from simulations.benchmarks import bending, forwards, quality, timesteps
+from simulations.benchmarks import bending, foresight, forwards, quality, timesteps
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,24 @@ def test_slopes_foretell_a_style_better_through_the_text_encoder_than_along_the_
     ]
     near = next(row for row in rows if row["kind"] == "style")
     assert float(near["missed through the text"]) < 0.7 * float(near["missed along the token"])
+
+
+def test_what_the_u_net_is_told_foretells_held_out_words_better_than_their_embeddings():
+    report = foresight.run(full=False, seed=0)
+    foretold = {(row["what"], row["by"]): float(row["foretold"]) for row in report.rows}
+    embedded, told = (foretold["words", by] for by in ("their embeddings", "what the U-Net is told"))
+    assert told > 0.5 > embedded
+    assert foretold["tokens between and around words", "what the U-Net is told"] > 0.5
+    assert all(share < 1 for share in foretold.values())
+
+
+def test_nothing_of_what_a_line_is_held_against_is_in_it():
+    """Pictures that have nothing to do with what is given are foretold where they were fitted, and nowhere else."""
+    generator = torch.Generator().manual_seed(0)
+    given, drawn = (torch.randn(50, 2, width, generator=generator) for width in (200, 30))
+    seen = foresight.Seen(given=given, drawn=drawn)
+    learned, left = seen.parted()
+    assert (len(learned.given), len(left.given)) == (40, 10)
+    fitted = foresight.line([seen])
+    assert foresight.foretold(fitted, learned, within=False) > 0.8
+    assert foresight.foretold(fitted, left, within=False) < 0.1
