@@ -9,7 +9,7 @@ from client.backbone.engine import Engine, TorchEngine
 from client.backbone.latents import Batch
 from client.backbone.lexicon import SEED, Foresight, Lexicon, mean_pictures, noisiest
 from client.learn.estimator import forward_jacobian
-from client.learn.evidence import sketched
+from client.learn.sketch import sketched
 from client.learn.subspace import principal_directions, root_of, vocabulary_covariance
 
 FEATURES = 16

@@ -17,8 +17,8 @@ from torch import Tensor
 from client.backbone.engine import Engine
 from client.backbone.lexicon import Foresight
 from client.backbone.prompts import COMPANY
-from client.learn.evidence import sketched
 from client.learn.settings import Settings
+from client.learn.sketch import sketched
 
 WEIGHT = 2.0
 """Of the mean square by which things' pictures differ otherwise than without the token, against a denoising loss."""

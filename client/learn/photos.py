@@ -13,10 +13,12 @@ from client.backbone.engine import Engine
 from client.backbone.latents import Batch, Latents, draw_batch
 from client.backbone.lexicon import Foresight, mean_pictures, noisiest
 from client.learn.contrast import LATE, Contrast
-from client.learn.evidence import Kept, Predictions, States, sketched
+from client.learn.evidence import Predictions
+from client.learn.model import Kept, States
 from client.learn.opening import ROUNDS, Opening
 from client.learn.preservation import Preservation
 from client.learn.settings import Settings
+from client.learn.sketch import sketched
 from client.learn.subspace import Shape, as_wide, cohort_covariance, shaped, vocabulary_covariance
 from common.prior import Cohort, Prior
 
@@ -114,7 +116,8 @@ class Photos:
 
     def evidence(self, axes: int) -> Predictions:
         """Return that no draw was seen yet."""
-        return Predictions(axes=axes, forgetting=FORGETTING[self.kind], opening=self._opening())
+        del axes
+        return Predictions(forgetting=FORGETTING[self.kind], opening=self._opening())
 
     def _opening(self) -> Opening | None:
         """Return what the lexicon foretells of the photos' prompts, where that is what is to be learned.

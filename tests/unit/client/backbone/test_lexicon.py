@@ -9,7 +9,7 @@ from client.backbone.engine import TorchEngine
 from client.backbone.latents import Batch, Latents
 from client.backbone.lexicon import FILE, mean_pictures, noisiest, read_lexicon, write_lexicon
 from client.backbone.probing import known, make_lexicon
-from client.learn.evidence import sketched
+from client.learn.sketch import sketched
 from common.errors import BackboneError
 
 

@@ -84,7 +84,7 @@ def test_where_it_cannot_be_foretold_nothing_is_held_back(taking, what):
 
 
 def test_a_place_gives_way_to_what_should_be_small_besides():
-    evidence = Predictions(axes=2, forgetting=0.97)
+    evidence = Predictions(forgetting=0.97)
 
     def states(places, prompts):
         return places[:, None].expand(-1, len(prompts), -1)

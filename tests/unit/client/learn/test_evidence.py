@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from client.learn.estimator import forward_jacobian
-from client.learn.evidence import DOUBT, FORGOTTEN, LONGEST, PRECISION, SKETCH, Predictions, sketched
+from client.learn.evidence import DOUBT, FORGOTTEN, PRECISION, Predictions
+from client.learn.model import LONGEST
 
 ENTRIES = 400
 HERE = torch.zeros(6)
@@ -50,7 +51,7 @@ def test_slopes_of_linear_residuals_are_exact(linear, slopes, goal):
 
 
 def test_one_draw_of_linear_residuals_leads_to_the_bottom_less_what_the_shape_holds_back(linear, slopes, goal):
-    evidence = Predictions(axes=6, forgetting=FORGETTING)
+    evidence = Predictions(forgetting=FORGETTING)
     loss = evidence.look(linear, as_they_are, 0, HERE, ALL, 0.5)
     assert loss == pytest.approx(float((slopes @ goal).square().mean()), rel=1e-4)
     hessian = slopes.T @ slopes / ENTRIES
@@ -59,7 +60,7 @@ def test_one_draw_of_linear_residuals_leads_to_the_bottom_less_what_the_shape_ho
 
 
 def test_doubt_falls_as_draws_add_up(linear, goal):
-    few, many = Predictions(axes=6, forgetting=FORGETTING), Predictions(axes=6, forgetting=FORGETTING)
+    few, many = Predictions(forgetting=FORGETTING), Predictions(forgetting=FORGETTING)
     faint = lambda places: 0.02 * linear(places)  # noqa: E731 - so that doubt is not drowned
     few.look(faint, as_they_are, 0, HERE, ALL, 0.5)
     for _ in range(10):
@@ -69,14 +70,14 @@ def test_doubt_falls_as_draws_add_up(linear, goal):
 
 
 def test_no_step_is_longer_than_the_model_reaches():
-    evidence = Predictions(axes=2, forgetting=FORGETTING)
+    evidence = Predictions(forgetting=FORGETTING)
     here = torch.zeros(2)
     evidence.look(lambda places: 10 * (places - 1000) @ torch.ones(2, 50), as_they_are, 0, here, torch.eye(2), 0.5)
     assert float(evidence.best(here, as_they_are).norm()) == pytest.approx(LONGEST, rel=1e-4)
 
 
 def test_what_the_text_encoder_bends_is_no_news_to_the_search(slopes, goal):
-    told, untold = Predictions(axes=6, forgetting=FORGETTING), Predictions(axes=6, forgetting=FORGETTING)
+    told, untold = Predictions(forgetting=FORGETTING), Predictions(forgetting=FORGETTING)
     residuals = through(bent, slopes, goal)
     told.look(residuals, bent, 0, HERE, ALL, 0.5)
     untold.look(residuals, as_they_are, 0, HERE, ALL, 0.5)
@@ -89,7 +90,7 @@ def test_what_the_text_encoder_bends_is_no_news_to_the_search(slopes, goal):
 
 
 def test_every_prompt_is_bent_in_its_own_way(slopes, goal):
-    evidence, place = Predictions(axes=6, forgetting=FORGETTING), HERE
+    evidence, place = Predictions(forgetting=FORGETTING), HERE
     for prompt in (0, 3, 0, 3):
         evidence.look(through(bent, slopes, goal, prompt), bent, prompt, place, ALL, 0.5)
         place = evidence.best(place, bent)
@@ -99,7 +100,7 @@ def test_every_prompt_is_bent_in_its_own_way(slopes, goal):
 
 
 def test_draws_probed_in_few_directions_each_add_up(linear, goal):
-    evidence, generator = Predictions(axes=6, forgetting=FORGETTING), torch.Generator().manual_seed(0)
+    evidence, generator = Predictions(forgetting=FORGETTING), torch.Generator().manual_seed(0)
     for _ in range(12):
         probes = torch.linalg.qr(torch.randn(6, 6, generator=generator))[0][:2]
         evidence.look(linear, as_they_are, 0, HERE, probes, 0.5)
@@ -108,7 +109,7 @@ def test_draws_probed_in_few_directions_each_add_up(linear, goal):
 
 
 def test_a_draw_is_let_go_when_it_is_worth_little(linear):
-    evidence = Predictions(axes=6, forgetting=FORGETTING)
+    evidence = Predictions(forgetting=FORGETTING)
     for _ in range(200):
         evidence.look(linear, as_they_are, 0, HERE, ALL, 0.5)
     assert FORGETTING ** len(evidence.looks) < FORGOTTEN <= FORGETTING ** (len(evidence.looks) - 1)
@@ -116,18 +117,10 @@ def test_a_draw_is_let_go_when_it_is_worth_little(linear):
 
 @pytest.mark.parametrize("draws", [0, 3])
 def test_what_was_restored_leads_to_the_same_place(slopes, goal, draws):
-    evidence, again = Predictions(axes=6, forgetting=FORGETTING), Predictions(axes=6, forgetting=FORGETTING)
+    evidence, again = Predictions(forgetting=FORGETTING), Predictions(forgetting=FORGETTING)
     for prompt in range(draws):
         evidence.look(through(bent, slopes, goal, prompt), bent, prompt, HERE, ALL, 0.5)
     again.restore(evidence.tensors())
     assert [look.prompt for look in again.looks] == list(range(draws))
     if draws:
         assert torch.equal(again.best(HERE, bent), evidence.best(HERE, bent))
-
-
-def test_a_sketch_keeps_how_states_differ():
-    states = torch.randn(3, 20 * SKETCH + 7, generator=torch.Generator().manual_seed(0))
-    found = sketched(states)
-    assert found.shape == (3, SKETCH)
-    torch.testing.assert_close(found @ found.T, states @ states.T, atol=0.1 * states.shape[1], rtol=0)
-    assert torch.equal(sketched(states[:, :SKETCH]), states[:, :SKETCH])

@@ -69,7 +69,7 @@ def test_rounds_of_asking_mend_slopes_that_mislead(foresight):
     goal = torch.randn(1, TOLD, generator=torch.Generator().manual_seed(5))
     photos = drawn(told(goal)).view(1, 2, 2, 2)
     opening = Opening.foretold(foresight, Latents(mean=photos, spread=0 * photos), templates=1)
-    evidence = Predictions(axes=TOLD, forgetting=0.97, opening=opening)
+    evidence = Predictions(forgetting=0.97, opening=opening)
 
     def states(places, prompts):
         return told(places)[:, None].expand(-1, len(prompts), -1)
@@ -87,7 +87,7 @@ def test_draws_soon_outweigh_what_mean_pictures_said(foresight):
     asked[0], wanted[0] = 2.0, -1.0
     photos = (foresight.slopes @ asked).view(1, 2, 2, 2)
     opening = Opening.foretold(foresight, Latents(mean=photos, spread=0 * photos), templates=1)
-    evidence = Predictions(axes=TOLD, forgetting=0.99, opening=opening)
+    evidence = Predictions(forgetting=0.99, opening=opening)
 
     def states(places, prompts):
         return places[:, None].expand(-1, len(prompts), -1)
