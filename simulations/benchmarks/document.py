@@ -1,5 +1,7 @@
 """Write what benchmarks measured into docs/, and keep their files in docs/measured/: nobody types a number twice.
 
+Files of another seed than the last go on to stand beside it, in docs/measured/seed-N.
+
 for name in bending foresight forwards quality timesteps step memory large taste; do make bench NAME=$name FULL=1; done
 python -m simulations.benchmarks.document
 """
@@ -7,7 +9,7 @@ python -m simulations.benchmarks.document
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,14 +27,57 @@ KEPT: Final = Path("docs/measured")
 KINDS: Final = ("object", "style")
 
 
-def measured(reports: dict[str, dict[str, Any]]) -> str:
-    """Give the tables of a document's benchmarks, from their files."""
+def measured(reports: dict[str, dict[str, Any]], beside: Sequence[dict[str, Any]] = ()) -> str:
+    """Give the tables of a document's benchmarks, from their files.
+
+    Args:
+        reports: by the benchmarks' names.
+        beside: reports of `forwards` with other seeds.
+    """
     kinds = {"forwards": _forwards, "quality": _quality}
-    found = [
-        _by_kind(one, kinds[name]) if name in kinds else _whole(one, _step if name == "step" else dict)
-        for name, one in reports.items()
-    ]
+    found = []
+    for name, one in reports.items():
+        found.append(_by_kind(one, kinds[name]) if name in kinds else _whole(one, _step if name == "step" else dict))
+        if name == "forwards" and beside:
+            found.append(_all_seeds(sorted((one, *beside), key=lambda each: int(each["seed"]))))
     return "\n\n".join(found)
+
+
+def other_seeds(kept: Path, name: str) -> list[dict[str, Any]]:
+    """Read what a benchmark measured with other seeds than the last."""
+    return [read(name, path.parent) for path in sorted(kept.glob(f"seed-*/{name}.json"))]
+
+
+def _all_seeds(reports: Sequence[dict[str, Any]]) -> str:
+    """Put what everybody ran with every seed side by side, and what was promised."""
+    whole = max(row["of"] for row in reports[0]["rows"])
+    rows = [{(row["kind"], row["search"]): row for row in one["rows"] if row["of"] == whole} for one in reports]
+    shared = [key for key in rows[-1] if all(key in one for one in rows)]
+    seeds = [f"seed {one['seed']}" for one in reports]
+    searches = [
+        {"kind": kind, "search": search}
+        | {seed: _told(one[kind, search]) for seed, one in zip(seeds, rows, strict=True)}
+        for kind, search in shared
+    ]
+    values = [{bar["what"]: bar for bar in one["bars"]} for one in reports]
+    promises = [
+        {"promise": what, "bound": bar["bound"]}
+        | {seed: _kept(one[what]) if what in one else None for seed, one in zip(seeds, values, strict=True)}
+        for what, bar in values[-1].items()
+    ]
+    head = (
+        f"**All seeds**: {whole} newcomers of each kind with each; median forwards to target, met by, median end share"
+    )
+    return "\n\n".join((head, table(searches), table(promises)))
+
+
+def _told(row: dict[str, Any]) -> str:
+    median = "-" if row["median"] is None else _whole_number(row["median"])
+    return f"{median}; {row['reached']}; {_two(row['end share'])}"
+
+
+def _kept(bar: dict[str, Any]) -> str:
+    return f"{bar['value']:.3g}" + ("" if bar["holds"] else ", NO")
 
 
 def _whole(report: dict[str, Any], short: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
@@ -100,15 +145,28 @@ def _promises(report: dict[str, Any]) -> str:
     return table(rows)
 
 
+def keep(report: dict[str, Any], kept: Path, name: str) -> None:
+    """Write a benchmark's file, beside the last one's if that had another seed."""
+    path = kept / f"{name}.json"
+    if path.is_file():
+        seed = read(name, kept)["seed"]
+        if seed != report["seed"]:
+            aside = kept / f"seed-{seed}" / path.name
+            aside.parent.mkdir(exist_ok=True)
+            path.replace(aside)
+    (kept / f"seed-{report['seed']}" / path.name).unlink(missing_ok=True)  # the last word on this seed is this one
+    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Renew the tables: of what was measured anew, and as kept of the rest."""
     KEPT.mkdir(parents=True, exist_ok=True)
     for document, names in DOCUMENTS.items():
         found = {name: read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT) for name in names}
         for name, report in found.items():
-            told = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-            (KEPT / f"{name}.json").write_text(told, encoding="utf-8")
-        document.write_text(insert(document.read_text(encoding="utf-8"), measured(found)), encoding="utf-8")
+            keep(report, KEPT, name)
+        told = measured(found, other_seeds(KEPT, "forwards"))
+        document.write_text(insert(document.read_text(encoding="utf-8"), told), encoding="utf-8")
         print(f"written to {document}")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulations.benchmarks.document import DOCUMENTS, KEPT, measured
+from simulations.benchmarks.document import DOCUMENTS, KEPT, keep, measured, other_seeds
 from simulations.benchmarks.tables import BEGIN, END, insert, read
 
 ROOT = Path(__file__).parents[3]
@@ -16,6 +16,10 @@ def reports_of(document):
     return {name: read(name, ROOT / KEPT) for name in DOCUMENTS[document]}
 
 
+def tables_of(reports):
+    return measured(reports, other_seeds(ROOT / KEPT, "forwards"))
+
+
 def text_of(document):
     return (ROOT / document).read_text(encoding="utf-8")
 
@@ -23,7 +27,7 @@ def text_of(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_the_document_has_the_tables_of_the_files_beside_it(document):
     text = text_of(document)
-    assert insert(text, measured(reports_of(document))) == text, "python -m simulations.benchmarks.document"
+    assert insert(text, tables_of(reports_of(document))) == text, "python -m simulations.benchmarks.document"
     assert text.count(BEGIN) == text.count(END) == 1
 
 
@@ -44,9 +48,25 @@ def test_another_number_would_be_another_document(name, column):
     [document] = [document for document, names in DOCUMENTS.items() if name in names]
     reports = reports_of(document)
     rows = [reports[name]["rows"][0] | {column: 0.123}, *reports[name]["rows"][1:]]
-    assert insert(text_of(document), measured(reports | {name: reports[name] | {"rows": rows}})) != text_of(document)
+    assert insert(text_of(document), tables_of(reports | {name: reports[name] | {"rows": rows}})) != text_of(document)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_the_files_are_of_the_long_form(document):
     assert all(report["full"] for report in reports_of(document).values())
+
+
+def test_another_seed_stands_beside_the_last(tmp_path):
+    for seed, value in ((0, 1), (1, 2), (1, 3), (0, 4)):
+        keep({"seed": seed, "rows": value}, tmp_path, "forwards")
+    assert read("forwards", tmp_path) == {"seed": 0, "rows": 4}
+    assert other_seeds(tmp_path, "forwards") == [{"seed": 1, "rows": 3}]
+
+
+def test_what_one_seed_did_not_keep_is_said_with_all_seeds():
+    report = read("forwards", ROOT / KEPT)
+    worse = [bar | {"value": 0.75, "holds": False} for bar in report["bars"]]
+    told = measured({"forwards": report}, [report | {"seed": 77, "bars": worse}])
+    assert "| seed 77 |" in told
+    assert told.count("0.75, NO") == len(worse)
+    assert told.count("**All seeds**: 30 newcomers") == 1
