@@ -54,8 +54,8 @@ class Size:
     newcomers: int
     """Of each kind."""
     foremost: int
-    """When everybody has searched by the gradient, without a prior and with the prior of the most people, so many
-    search in every other way too; then the others, as published first."""
+    """When everybody has searched by the gradient, as published, and with and without priors that nothing was added to,
+    so many search in every other way too; then the others."""
     descent: int
     """Steps of the gradient."""
     forwards: int
@@ -187,11 +187,11 @@ def priors(learned: NDArray[np.float64], kind: Kind, trial: Trial, size: Size, s
     basis = public_basis(engine).astype(np.float64)
     drawn = np.random.default_rng(seed)
     crowds = [(f"{count:,}", learned[:count]) for count in size.others]
-    crowds += [(f"{count:,} (redrawn)", learned[drawn.integers(len(learned), size=count)]) for count in size.redrawn]
+    crowds += [(_redrawn(count), learned[drawn.integers(len(learned), size=count)]) for count in size.redrawn]
     there: list[Search] = []
     for people_in, rows in crowds:
         for epsilon in (math.inf, *size.epsilons):
-            name = f"ours, prior of {people_in}" + (f", ε = {epsilon:g}" if math.isfinite(epsilon) else "")
+            name = with_prior(people_in) + (f", ε = {epsilon:g}" if math.isfinite(epsilon) else "")
             made = prior_of(rows, kind, backbone=engine.fingerprint, public_basis=basis, epsilon=epsilon, seed=seed)
             if made is not None:
                 there.append(Search(name=name, way="ours", prior=made))
@@ -228,7 +228,8 @@ def race(
     measured.
     """
     turns = [person for both in zip(*_by_kind(newcomers).values(), strict=True) for person in both]
-    foremost, main = turns[: len(KINDS) * size.foremost], (GRADIENT, ALONE, largest(size), BORROWED)
+    foremost = turns[: len(KINDS) * size.foremost]
+    main, then = (GRADIENT, ALONE, largest(size), BORROWED), (*without_noise(size), REFERENCE)
 
     def late(task: tuple[Person, Search]) -> int:
         person, search = task
@@ -236,7 +237,7 @@ def race(
             return 0
         if search is LAST:
             return 4
-        return 1 if person in foremost else 2 if search.name == REFERENCE else 3
+        return 1 if search.name in then else 2 if person in foremost else 3
 
     tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
     tasks += [(each, LAST) for kind, count in size.patient.items() for each in _by_kind(newcomers)[kind][:count]]
@@ -302,7 +303,21 @@ def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int,
 
 def largest(size: Size) -> str:
     """Return the name of the search with the prior of the most people who learned."""
-    return f"ours, prior of {size.others[-1]:,}"
+    return with_prior(f"{size.others[-1]:,}")
+
+
+def without_noise(size: Size) -> list[str]:
+    """Return the names of the searches with priors that no noise was added to."""
+    return [with_prior(people_in) for people_in in (*(f"{n:,}" for n in size.others), *map(_redrawn, size.redrawn))]
+
+
+def with_prior(people_in: str) -> str:
+    """Return the name of the search with a prior of so many people."""
+    return f"ours, prior of {people_in}"
+
+
+def _redrawn(count: int) -> str:
+    return f"{count:,} (redrawn)"
 
 
 def compared(mine: Raced, other: Raced) -> tuple[float, float, float]:

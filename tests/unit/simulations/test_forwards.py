@@ -26,7 +26,7 @@ from simulations.benchmarks.forwards import (
 from simulations.benchmarks.searches import Found, Search, Trial
 from simulations.population import people
 
-SIZE = replace(SMALL, newcomers=3, foremost=1, patient={"style": 2})
+SIZE = replace(SMALL, newcomers=3, redrawn=(9,), foremost=1, patient={"style": 2})
 QUIET = Console(file=io.StringIO())
 TRIAL = Trial(kept=None, descent=1, forwards=1, published=1, taught={"object": 1, "style": 1})
 NO_END, OVER = math.inf, 0.0
@@ -58,18 +58,20 @@ def done(monkeypatch):
 
 def race(end):
     best = Search(name=largest(SIZE), way="ours")
-    searches = {kind: [Search(name="ours, another prior", way="ours"), best] for kind in KINDS}
+    names = ("ours, prior of 9 (redrawn)", "ours, prior of 9 (redrawn), ε = 1")
+    searches = {kind: [*(Search(name=name, way="ours") for name in names), best] for kind in KINDS}
     return forwards.race(Inline, TRIAL, people(3, 3, 0), searches, SIZE, 0, end, QUIET)
 
 
 def test_everybody_searches_in_the_ways_that_matter_before_the_foremost_do_in_all(done):
     raced = race(NO_END)
-    ways = len(FIRST) + len(forwards.LATER) + 2
+    ways = len(FIRST) + len(forwards.LATER) + 3
     assert len(done) == len(set(done)) == 6 * ways + 2
     assert {name for _, _, name in done[: 6 * 3]} == {GRADIENT, ALONE, largest(SIZE)}
-    foremost = done[6 * 3 : 6 * 3 + 2 * (ways - 3)]
+    assert {name for _, _, name in done[6 * 3 : 6 * 5]} == {REFERENCE, "ours, prior of 9 (redrawn)"}
+    foremost, rest = done[6 * 5 :][: 2 * (ways - 5)], done[6 * 5 :][2 * (ways - 5) : -2]
     assert {number for _, number, _ in foremost} == {0, 3}  # the first with an object, the first with a style
-    assert {name for _, _, name in done[6 * 3 + 2 * (ways - 3) :][:4]} == {REFERENCE}
+    assert {number for _, number, _ in rest} == {1, 2, 4, 5}
     assert done[-2:] == [("style", 3, WHOLE), ("style", 4, WHOLE)]
     assert [len(each.found) for each in raced if each.search.name != WHOLE] == [3] * 2 * ways
     assert [len(each.found) for each in raced if each.search.name == WHOLE] == [2]
