@@ -66,22 +66,21 @@ def make_lexicon(engine: TorchEngine) -> Lexicon:
     table = engine.vocabulary()
     numbers = known(table)
     words = table[numbers].float()
-    pictures = mean_pictures(engine, words, "object", engine.latent_shape)
+    told, pictures = as_things(engine, words)
     centre = pictures.mean(dim=0)
     _, singular, rows = torch.linalg.svd(pictures - centre, full_matrices=False)
     count = min(FEATURES, len(singular))
     features = (rows[:count] / (singular[:count, None] / len(words) ** 0.5)).contiguous()
     basis, spread = (x.float().contiguous() for x in principal_directions(vocabulary_covariance(table), DIRECTIONS))
     curvature = _curvature(engine, words, pictures, basis * spread, generator) / torch.outer(spread, spread)
-    told, drawn = _scenes(engine, words, engine.spelled(numbers), generator)
-    told, drawn = torch.cat([_told(engine, words, "object"), told]), torch.cat([pictures, drawn])
+    more_told, more_drawn = _scenes(engine, words, engine.spelled(numbers), generator)
     return Lexicon(
         centre=centre,
         features=features,
         weights=_ridge((pictures - centre) @ features.T, words),
         basis=basis,
         curvature=curvature,
-        foresight=fitted(told, drawn),
+        foresight=fitted(torch.cat([told, more_told]), torch.cat([pictures, more_drawn])),
     )
 
 

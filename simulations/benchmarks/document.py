@@ -72,12 +72,11 @@ def _all_seeds(reports: Sequence[dict[str, Any]]) -> str:
 
 
 def _told(row: dict[str, Any]) -> str:
-    median = "-" if row["median"] is None else _whole_number(row["median"])
-    return f"{median}; {row['reached']}; {_two(row['end share'])}"
+    return f"{_whole_number(row['median'])}; {row['reached']}; {_two(row['end share'])}"
 
 
 def _kept(bar: dict[str, Any]) -> str:
-    return f"{bar['value']:.3g}" + ("" if bar["holds"] else ", NO")
+    return cell(bar["value"]) + ("" if bar["holds"] else ", NO")
 
 
 def _whole(report: dict[str, Any], short: Callable[[dict[str, Any]], dict[str, Any]]) -> str:

@@ -67,15 +67,15 @@ def run(*, full: bool, seed: int) -> Report:
     embedded = Seen(given=words[:, None], drawn=alone.drawn)
     through, along = line([alone, others, styles]), line([embedded])
     rows: list[dict[str, Value]] = []
-    for what, by, fitted, seen in (
-        ("words", "their embeddings", along, embedded),
-        ("words", "what the U-Net is told", through, alone),
-        ("tokens between and around words", "what the U-Net is told", through, others),
-        ("words in a style", "what the U-Net is told", through, styles),
-        ("what a style changes in a word", "what the U-Net is told", through, styles),
+    for what, by, fitted, seen, within in (
+        ("words", "their embeddings", along, embedded, False),
+        ("words", "what the U-Net is told", through, alone, False),
+        ("tokens between and around words", "what the U-Net is told", through, others, False),
+        ("words in a style", "what the U-Net is told", through, styles, False),
+        ("what a style changes in a word", "what the U-Net is told", through, styles, True),
     ):
         left = seen.parted()[1]
-        share = foretold(fitted, left, within=what.startswith("what"))
+        share = foretold(fitted, left, within=within)
         rows.append({"what": what, "by": by, "held out": left.drawn.shape[:2].numel(), "foretold": share})
     notes = [
         f"one word, token and styled word in {ONE_IN} is held out; {len(through.views)} views; float32",

@@ -186,12 +186,12 @@ def priors(learned: NDArray[np.float64], kind: Kind, trial: Trial, size: Size, s
     engine = searcher(trial.kept)
     basis = public_basis(engine).astype(np.float64)
     drawn = np.random.default_rng(seed)
-    crowds = [(f"{count:,}", learned[:count]) for count in size.others]
-    crowds += [(_redrawn(count), learned[drawn.integers(len(learned), size=count)]) for count in size.redrawn]
+    crowds = [learned[:count] for count in size.others]
+    crowds += [learned[drawn.integers(len(learned), size=count)] for count in size.redrawn]
     there: list[Search] = []
-    for people_in, rows in crowds:
+    for prior_of_them, rows in zip(without_noise(size), crowds, strict=True):
         for epsilon in (math.inf, *size.epsilons):
-            name = with_prior(people_in) + (f", ε = {epsilon:g}" if math.isfinite(epsilon) else "")
+            name = prior_of_them + (f", ε = {epsilon:g}" if math.isfinite(epsilon) else "")
             made = prior_of(rows, kind, backbone=engine.fingerprint, public_basis=basis, epsilon=epsilon, seed=seed)
             if made is not None:
                 there.append(Search(name=name, way="ours", prior=made))
@@ -303,21 +303,17 @@ def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int,
 
 def largest(size: Size) -> str:
     """Return the name of the search with the prior of the most people who learned."""
-    return with_prior(f"{size.others[-1]:,}")
+    return with_prior(size.others[-1])
 
 
 def without_noise(size: Size) -> list[str]:
     """Return the names of the searches with priors that no noise was added to."""
-    return [with_prior(people_in) for people_in in (*(f"{n:,}" for n in size.others), *map(_redrawn, size.redrawn))]
+    return [*map(with_prior, size.others), *(with_prior(count, redrawn=True) for count in size.redrawn)]
 
 
-def with_prior(people_in: str) -> str:
+def with_prior(count: int, *, redrawn: bool = False) -> str:
     """Return the name of the search with a prior of so many people."""
-    return f"ours, prior of {people_in}"
-
-
-def _redrawn(count: int) -> str:
-    return f"{count:,} (redrawn)"
+    return f"ours, prior of {count:,}" + (" (redrawn)" if redrawn else "")
 
 
 def compared(mine: Raced, other: Raced) -> tuple[float, float, float]:
