@@ -61,9 +61,9 @@ class Size:
     forwards: int
     published: int
     """Budget of the published algorithm and of evolution."""
-    patient: dict[Kind, int]
-    """By kind, how many newcomers the published algorithm has its own budget for, `PUBLISHED_FORWARDS`, half an hour of
-    a core each, when all else is done."""
+    patient: dict[Kind, dict[int, int]]
+    """By kind and longer budget of the published algorithm, how many newcomers it has that for. `PUBLISHED_FORWARDS`,
+    its own, take half an hour of a core each."""
     taught: dict[str, int]
     """Budget of the people whom priors are made of."""
     minutes: float
@@ -94,7 +94,7 @@ FULL = Size(
     descent=120,
     forwards=1000,
     published=3000,
-    patient={"style": 6},
+    patient={"style": {20_000: 30, PUBLISHED_FORWARDS: 6}},
     taught={"object": 160, "style": 240},
     minutes=90,
 )
@@ -106,7 +106,6 @@ FIRST: Final = (
     Search(name=REFERENCE, way="published"),
     Search(name="ours, no lexicon", way="no lexicon"),
 )
-LAST: Final = Search(name=WHOLE, way="published", patience=PUBLISHED_FORWARDS)
 LATER: Final = (Search(name="ours, random axes", way="random axes"), Search(name="evolution (CMA-ES)", way="evolution"))
 
 
@@ -224,30 +223,17 @@ def race(
 ) -> list[Raced]:
     """Let newcomers learn in every way, until it is ``end`` on the clock.
 
-    They take turns, and what matters most comes first (`Size.foremost`): whenever it ends, as many of each kind were
+    They take turns, and what matters most comes first (`in_turn`): whenever it ends, as many of each kind were
     measured.
     """
-    turns = [person for both in zip(*_by_kind(newcomers).values(), strict=True) for person in both]
-    foremost = turns[: len(KINDS) * size.foremost]
-    main, then = (GRADIENT, ALONE, largest(size), BORROWED), (*without_noise(size), REFERENCE)
-
-    def late(task: tuple[Person, Search]) -> int:
-        person, search = task
-        if search.name in main:
-            return 0
-        if search is LAST:
-            return 4
-        return 1 if search.name in then else 2 if person in foremost else 3
-
-    tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
-    tasks += [(each, LAST) for kind, count in size.patient.items() for each in _by_kind(newcomers)[kind][:count]]
-    tasks.sort(key=late)  # stable: turns stay
+    longer = {kind: longer_searches(size, kind) for kind in KINDS}
+    tasks = in_turn(newcomers, searches, longer, size)
     everybody, ways = zip(*tasks, strict=True)
     reached = pool.map(_in_time, [trial] * len(tasks), everybody, ways, [end] * len(tasks))
     measured = _counted(reached, len(tasks), "searches", told)
     raced = []
     for kind in KINDS:
-        for search in (*FIRST, LAST, *LATER, *searches[kind]):
+        for search in (*FIRST, *longer[kind].values(), *LATER, *searches[kind]):
             ends = {
                 person.number: result
                 for (person, way), result in zip(tasks, measured, strict=True)
@@ -256,6 +242,35 @@ def race(
             if ends:
                 raced.append(Raced(kind=kind, search=search, found=ends, seed=seed))
     return raced
+
+
+def in_turn(
+    newcomers: Sequence[Person],
+    searches: dict[Kind, list[Search]],
+    longer: dict[Kind, dict[int, Search]],
+    size: Size,
+) -> list[tuple[Person, Search]]:
+    """Return who searches how, in the order in which they do (`Size.foremost`)."""
+    by_kind = _by_kind(newcomers)
+    turns = [person for both in zip(*by_kind.values(), strict=True) for person in both]
+    foremost = turns[: len(KINDS) * size.foremost]
+    main, then = (GRADIENT, ALONE, largest(size), BORROWED), (*without_noise(size), REFERENCE)
+
+    def late(task: tuple[Person, Search]) -> int:
+        person, search = task
+        if search.name in main:
+            return 0
+        if search.name in then:
+            return 1
+        if search.patience is not None:
+            return 2 if size.patient[person.kind][search.patience] == size.newcomers else 5
+        return 3 if person in foremost else 4
+
+    tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
+    for kind, some in longer.items():
+        for budget, search in some.items():
+            tasks += [(person, search) for person in by_kind[kind][: size.patient[kind][budget]]]
+    return sorted(tasks, key=late)  # stable: turns stay
 
 
 def _in_time(trial: Trial, person: Person, search: Search, end: float) -> Found | None:
@@ -289,16 +304,48 @@ def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int,
         for name, bound in ((ALONE, 1 / 3), (largest(size), 1 / 10)):
             if name not in by_name or REFERENCE not in by_name:  # no prior yet, or no time
                 continue
-            forwards, published, gained = compared(by_name[name], by_name[REFERENCE])
-            ratio = forwards / min(published, size.published)
+            ratio, ends = beside_published(kind, name, by_name, size)
             bars.append(Bar(f"{kind}: median forwards to target, {name}, over the published", ratio, bound, "at most"))
-            bars.append(Bar(f"{kind}: median end share, {name}, less the published", gained, 0.0, "at least"))
+            bars += ends
             if math.isfinite(ratio):
                 ratios[f"{kind}: {name} / published"] = ratio
     rows = [each.row() for each in raced]
     return Report(
         name="forwards", seed=seed, full=full, rows=rows, ratios=ratios, bars=bars, notes=_notes(needed, size)
     )
+
+
+def beside_published(kind: Kind, name: str, by_name: dict[str, Raced], size: Size) -> tuple[float, list[Bar]]:
+    """Hold a search against the published algorithm's of all budgets that as many ran.
+
+    Returns:
+        Median forwards to target over those of the longest, as a median that it did not meet counts as its budget; and
+        what is promised of end shares, beside every budget.
+    """
+    ratio, ends, everybody = math.inf, [], len(by_name[REFERENCE].found)
+    for budget in (size.published, *sorted(size.patient.get(kind, {}))):
+        longer = budget != size.published
+        rival = by_name.get(as_published(budget) if longer else REFERENCE)
+        if rival is None or len(rival.found) < everybody:
+            continue
+        forwards, published, gained = compared(by_name[name], rival)
+        ratio = forwards / min(published, budget)
+        what = f"{kind}: median end share, {name}, less the published" + (f", {budget:,} forwards" if longer else "")
+        ends.append(Bar(what, gained, 0.0, "at least"))
+    return ratio, ends
+
+
+def longer_searches(size: Size, kind: Kind) -> dict[int, Search]:
+    """Return the published algorithm's searches with longer budgets than everybody's, by budget, the shortest first."""
+    return {
+        forwards: Search(name=as_published(forwards), way="published", patience=forwards)
+        for forwards in sorted(size.patient.get(kind, {}))
+    }
+
+
+def as_published(forwards: int) -> str:
+    """Return the name of the published algorithm's search with a longer budget than everybody's."""
+    return WHOLE if forwards == PUBLISHED_FORWARDS else f"{REFERENCE}, {forwards:,} forwards"
 
 
 def largest(size: Size) -> str:
@@ -330,8 +377,8 @@ def _notes(needed: Sequence[str], size: Size) -> list[str]:
         (
             f"budgets {size.forwards} forwards, the published algorithm and evolution {size.published}, the published "
             f"one's own {PUBLISHED_FORWARDS}; everybody searches to the end; a dash is a median that never met the "
-            "target, and a ratio to the published "
-            "algorithm counts it as its budget"
+            "target, and a ratio to the published algorithm, of its longest budget that as many ran, counts it as that "
+            "budget"
         ),
         "low, high: bootstrap intervals (95 %) of the median over newcomers; one seed of searches",
         (

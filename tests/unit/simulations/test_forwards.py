@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from client.learn.published import PUBLISHED_FORWARDS
 from simulations.benchmarks import forwards
 from simulations.benchmarks.forwards import (
     ALONE,
@@ -20,13 +21,15 @@ from simulations.benchmarks.forwards import (
     SMALL,
     WHOLE,
     Raced,
+    as_published,
     compared,
     largest,
 )
 from simulations.benchmarks.searches import Found, Search, Trial
 from simulations.population import people
 
-SIZE = replace(SMALL, newcomers=3, redrawn=(9,), foremost=1, patient={"style": 2})
+SIZE = replace(SMALL, newcomers=3, redrawn=(9,), foremost=1, patient={"style": {20_000: 3, PUBLISHED_FORWARDS: 2}})
+LONGER = as_published(20_000)
 QUIET = Console(file=io.StringIO())
 TRIAL = Trial(kept=None, descent=1, forwards=1, published=1, taught={"object": 1, "style": 1})
 NO_END, OVER = math.inf, 0.0
@@ -66,14 +69,16 @@ def race(end):
 def test_everybody_searches_in_the_ways_that_matter_before_the_foremost_do_in_all(done):
     raced = race(NO_END)
     ways = len(FIRST) + len(forwards.LATER) + 3
-    assert len(done) == len(set(done)) == 6 * ways + 2
+    assert len(done) == len(set(done)) == 6 * ways + 5
     assert {name for _, _, name in done[: 6 * 3]} == {GRADIENT, ALONE, largest(SIZE)}
     assert {name for _, _, name in done[6 * 3 : 6 * 5]} == {REFERENCE, "ours, prior of 9 (redrawn)"}
-    foremost, rest = done[6 * 5 :][: 2 * (ways - 5)], done[6 * 5 :][2 * (ways - 5) : -2]
+    assert done[6 * 5 : 6 * 5 + 3] == [("style", number, LONGER) for number in (3, 4, 5)]
+    left = done[6 * 5 + 3 :]
+    foremost, rest = left[: 2 * (ways - 5)], left[2 * (ways - 5) : -2]
     assert {number for _, number, _ in foremost} == {0, 3}  # the first with an object, the first with a style
     assert {number for _, number, _ in rest} == {1, 2, 4, 5}
     assert done[-2:] == [("style", 3, WHOLE), ("style", 4, WHOLE)]
-    assert [len(each.found) for each in raced if each.search.name != WHOLE] == [3] * 2 * ways
+    assert [len(each.found) for each in raced if each.search.name != WHOLE] == [3] * (2 * ways + 1)
     assert [len(each.found) for each in raced if each.search.name == WHOLE] == [2]
 
 
@@ -117,3 +122,16 @@ def test_a_published_search_that_met_nothing_counts_as_its_budget():
     report = forwards.report(rows, [], SIZE, 0, full=False)
     assert report.ratios[f"object: {ALONE} / published"] == 24 / SIZE.published
     assert all(bar.holds for bar in report.bars)
+
+
+@pytest.mark.parametrize(("ran", "budget", "beside"), [(3, 20_000, 2), (2, SIZE.published, 1)])
+def test_the_longest_budget_that_as_many_ran_is_what_counts(ran, budget, beside):
+    rows = [
+        raced(REFERENCE, [None] * 3, [0.5] * 3, "style"),
+        raced(LONGER, [None] * ran, [0.9] * ran, "style"),
+        raced(ALONE, [24] * 3, [0.6] * 3, "style"),
+    ]
+    report = forwards.report(rows, [], SIZE, 0, full=False)
+    assert report.ratios == {f"style: {ALONE} / published": 24 / budget}
+    ends = [bar for bar in report.bars if "end share" in bar.what]
+    assert [bar.holds for bar in ends] == [True, False][:beside]
