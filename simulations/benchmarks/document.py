@@ -9,7 +9,7 @@ python -m simulations.benchmarks.document
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,22 +24,27 @@ DOCUMENTS: Final = {
 """Which benchmarks each of the documents has the tables of."""
 KEPT: Final = Path("docs/measured")
 """The files that the documents' tables were made from."""
+SEEDED: Final = ("forwards", "quality")
+"""Benchmarks whose newcomers are other people with every seed: all seeds stand side by side."""
 KINDS: Final = ("object", "style")
 
 
-def measured(reports: dict[str, dict[str, Any]], beside: Sequence[dict[str, Any]] = ()) -> str:
+def measured(reports: dict[str, dict[str, Any]], beside: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> str:
     """Give the tables of a document's benchmarks, from their files.
 
     Args:
         reports: by the benchmarks' names.
-        beside: reports of `forwards` with other seeds.
+        beside: reports with other seeds, by the benchmarks' names.
     """
     kinds = {"forwards": _forwards, "quality": _quality}
     found = []
     for name, one in reports.items():
         found.append(_by_kind(one, kinds[name]) if name in kinds else _whole(one, _step if name == "step" else dict))
-        if name == "forwards" and beside:
-            found.append(_all_seeds(sorted((one, *beside), key=lambda each: int(each["seed"]))))
+        if others := (beside or {}).get(name):
+            seeds = sorted((one, *others), key=lambda each: int(each["seed"]))
+            found.append(
+                "\n\n".join(("**All seeds**", *([_searches(seeds)] if name == "forwards" else []), _kept(seeds)))
+            )
     return "\n\n".join(found)
 
 
@@ -48,35 +53,41 @@ def other_seeds(kept: Path, name: str) -> list[dict[str, Any]]:
     return [read(name, path.parent) for path in sorted(kept.glob(f"seed-*/{name}.json"))]
 
 
-def _all_seeds(reports: Sequence[dict[str, Any]]) -> str:
-    """Put what everybody ran with every seed side by side, and what was promised."""
+def _searches(reports: Sequence[dict[str, Any]]) -> str:
+    """Put what everybody ran with every seed side by side."""
     whole = max(row["of"] for row in reports[0]["rows"])
     rows = [{(row["kind"], row["search"]): row for row in one["rows"] if row["of"] == whole} for one in reports]
     shared = [key for key in rows[-1] if all(key in one for one in rows)]
-    seeds = [f"seed {one['seed']}" for one in reports]
-    searches = [
+    found = [
         {"kind": kind, "search": search}
-        | {seed: _told(one[kind, search]) for seed, one in zip(seeds, rows, strict=True)}
+        | {_seed(report): _told(one[kind, search]) for report, one in zip(reports, rows, strict=True)}
         for kind, search in shared
     ]
-    values = [{bar["what"]: bar for bar in one["bars"]} for one in reports]
+    head = f"{whole} newcomers of each kind with each; median forwards to target, met by, median end share:"
+    return f"{head}\n\n{table(found)}"
+
+
+def _kept(reports: Sequence[dict[str, Any]]) -> str:
+    """Put what came of promises with every seed side by side."""
+    values = [{bar["what"]: bar for bar in report["bars"]} for report in reports]
     promises = [
         {"promise": what, "bound": bar["bound"]}
-        | {seed: _kept(one[what]) if what in one else None for seed, one in zip(seeds, values, strict=True)}
+        | {_seed(report): _held(one.get(what)) for report, one in zip(reports, values, strict=True)}
         for what, bar in values[-1].items()
     ]
-    head = (
-        f"**All seeds**: {whole} newcomers of each kind with each; median forwards to target, met by, median end share"
-    )
-    return "\n\n".join((head, table(searches), table(promises)))
+    return table(promises)
+
+
+def _seed(report: dict[str, Any]) -> str:
+    return f"seed {report['seed']}"
 
 
 def _told(row: dict[str, Any]) -> str:
     return f"{_whole_number(row['median'])}; {row['reached']}; {_two(row['end share'])}"
 
 
-def _kept(bar: dict[str, Any]) -> str:
-    return cell(bar["value"]) + ("" if bar["holds"] else ", NO")
+def _held(bar: dict[str, Any] | None) -> str | None:
+    return None if bar is None else cell(bar["value"]) + ("" if bar["holds"] else ", NO")
 
 
 def _whole(report: dict[str, Any], short: Callable[[dict[str, Any]], dict[str, Any]]) -> str:
@@ -164,7 +175,7 @@ def main() -> None:
         found = {name: read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT) for name in names}
         for name, report in found.items():
             keep(report, KEPT, name)
-        told = measured(found, other_seeds(KEPT, "forwards"))
+        told = measured(found, {name: other_seeds(KEPT, name) for name in SEEDED})
         document.write_text(insert(document.read_text(encoding="utf-8"), told), encoding="utf-8")
         print(f"written to {document}")
 
