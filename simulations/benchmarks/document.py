@@ -146,7 +146,9 @@ def _promises(report: dict[str, Any]) -> str:
     rows = [
         {
             "promise": bar["what"],
-            "measured": _between(bar["value"], bar["low"], bar["high"]) if "low" in bar else bar["value"],
+            "measured": _between(bar["value"], bar["low"], bar["high"], beyond="∞", said=cell)
+            if "low" in bar
+            else bar["value"],
             "bound": bar["bound"],
             "holds": "yes" if bar["holds"] else "NO",
         }

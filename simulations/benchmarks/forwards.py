@@ -25,7 +25,7 @@ from client.quiet import quiet
 from server.settings import CLIPS
 from simulations.basis import public_basis
 from simulations.benchmarks.framework import Bar, Report, Value
-from simulations.benchmarks.intervals import median_interval
+from simulations.benchmarks.intervals import median_interval, medians_interval
 from simulations.benchmarks.priors import DELTA, people_for_a_prior, prior_of
 from simulations.benchmarks.searches import KEPT, Found, Search, Trial, displacement, found, is_kept, searcher
 from simulations.population import Person, crowd, owner_of_many, people
@@ -304,9 +304,9 @@ def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int,
         for name, bound in ((ALONE, 1 / 3), (largest(size), 1 / 10)):
             if name not in by_name or REFERENCE not in by_name:  # no prior yet, or no time
                 continue
-            ratio, ends = beside_published(kind, name, by_name, size)
-            bars.append(Bar(f"{kind}: median forwards to target, {name}, over the published", ratio, bound, "at most"))
-            bars += ends
+            (ratio, *interval), ends = beside_published(by_name[name], by_name, size)
+            what = f"{kind}: median forwards to target, {name}, over the published"
+            bars += [Bar(what, ratio, bound, "at most", (interval[0], interval[1])), *ends]
             if math.isfinite(ratio):
                 ratios[f"{kind}: {name} / published"] = ratio
     rows = [each.row() for each in raced]
@@ -315,23 +315,25 @@ def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int,
     )
 
 
-def beside_published(kind: Kind, name: str, by_name: dict[str, Raced], size: Size) -> tuple[float, list[Bar]]:
+def beside_published(
+    mine: Raced, by_name: dict[str, Raced], size: Size
+) -> tuple[tuple[float, float, float], list[Bar]]:
     """Hold a search against the published algorithm's of all budgets that as many ran.
 
     Returns:
-        Median forwards to target over those of the longest, as a median that it did not meet counts as its budget; and
-        what is promised of end shares, beside every budget.
+        Median forwards to target over those of the longest, with an interval: who did not meet it counts as its budget;
+        and what is promised of end shares, beside every budget.
     """
-    ratio, ends, everybody = math.inf, [], len(by_name[REFERENCE].found)
-    for budget in (size.published, *sorted(size.patient.get(kind, {}))):
+    ratio, ends, everybody = (math.inf, math.inf, math.inf), [], len(by_name[REFERENCE].found)
+    for budget in (size.published, *sorted(size.patient.get(mine.kind, {}))):
         longer = budget != size.published
         rival = by_name.get(as_published(budget) if longer else REFERENCE)
         if rival is None or len(rival.found) < everybody:
             continue
-        forwards, published, gained = compared(by_name[name], rival)
-        ratio = forwards / min(published, budget)
-        what = f"{kind}: median end share, {name}, less the published" + (f", {budget:,} forwards" if longer else "")
-        ends.append(Bar(what, gained, 0.0, "at least"))
+        ratio, (gained, *interval) = compared(mine, rival, budget)
+        what = f"{mine.kind}: median end share, {mine.search.name}, less the published"
+        what += f", {budget:,} forwards" if longer else ""
+        ends.append(Bar(what, gained, 0.0, "at least", (interval[0], interval[1])))
     return ratio, ends
 
 
@@ -363,12 +365,22 @@ def with_prior(count: int, *, redrawn: bool = False) -> str:
     return f"ours, prior of {count:,}" + (" (redrawn)" if redrawn else "")
 
 
-def compared(mine: Raced, other: Raced) -> tuple[float, float, float]:
-    """Return both searches' median forwards to target and what mine ended with more, on those who ran both."""
-    both = [(mine.found[number], other.found[number]) for number in mine.found.keys() & other.found.keys()]
-    forwards = [median_interval([each.reached or math.inf for each in side])[0] for side in zip(*both, strict=True)]
-    shares = [float(np.median([each.share for each in side])) for side in zip(*both, strict=True)]
-    return forwards[0], forwards[1], shares[0] - shares[1]
+def compared(mine: Raced, other: Raced, budget: int) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Compare two searches on those who ran both: medians, with bootstrap intervals.
+
+    Returns:
+        Forwards to target over the other's, who has a budget and counts as that where it was not met; and what mine
+        ended with more.
+    """
+    both = [(mine.found[number], other.found[number]) for number in sorted(mine.found.keys() & other.found.keys())]
+    forwards = medians_interval(
+        [one.reached or math.inf for one, _ in both],
+        [another.reached or budget for _, another in both],
+        np.divide,
+        mine.seed,
+    )
+    shares = [one.share for one, _ in both], [another.share for _, another in both]
+    return forwards, medians_interval(*shares, np.subtract, mine.seed)
 
 
 def _notes(needed: Sequence[str], size: Size) -> list[str]:

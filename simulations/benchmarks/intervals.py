@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -39,6 +39,27 @@ def _medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     count = ordered.shape[1]
     found: NDArray[np.float64] = (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2
     return found
+
+
+def medians_interval(
+    mine: Sequence[float],
+    other: Sequence[float],
+    compare: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return two medians compared and the bootstrap interval, whoever was measured drawn with both numbers of theirs.
+
+    Args:
+        mine: shape (n,); may be infinite.
+        other: what the same were otherwise, shape (n,); finite.
+        compare: of medians of resamples, shape (resamples,) each: `numpy.divide`, `numpy.subtract`.
+        seed: of the resampling.
+    """
+    pairs = np.asarray(mine, np.float64), np.asarray(other, np.float64)
+    rows = np.random.default_rng(seed).integers(len(pairs[0]), size=(RESAMPLES, len(pairs[0])))
+    value = compare(*(_medians(each[None]) for each in pairs))
+    low, high = np.quantile(compare(*(_medians(each[rows]) for each in pairs)), TAILS, method="nearest")
+    return float(value[0]), float(low), float(high)
 
 
 def share_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:

@@ -96,8 +96,10 @@ def raced(name, reached, shares, kind="object"):
 
 def test_two_searches_are_compared_on_those_who_ran_both():
     mine = raced(ALONE, [10, 20, 30, None], [0.8, 0.9, 1.0, None])
-    other = raced(REFERENCE, [None, 200, 400, 600], [None, 0.5, 0.7, 0.6])
-    assert compared(mine, other) == (25, 300, pytest.approx(0.95 - 0.6))
+    other = raced(REFERENCE, [None, 200, None, 600], [None, 0.5, 0.7, 0.6])
+    (ratio, low, high), (gained, *around) = compared(mine, other, 400)
+    assert (ratio, low, high) == (25 / 300, 30 / 400, 20 / 200)
+    assert [gained, *around] == pytest.approx([0.95 - 0.6, 0.3, 0.4])
 
 
 def test_a_target_that_nobody_met_has_no_median_and_breaks_its_bar():

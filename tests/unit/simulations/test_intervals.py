@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from simulations.benchmarks.intervals import median_interval, ratio_interval, share_interval
+from simulations.benchmarks.intervals import median_interval, medians_interval, ratio_interval, share_interval
 
 
 def test_the_median_counts_who_never_met_the_target_as_last():
@@ -55,3 +55,17 @@ def test_a_ratio_to_nothing_is_no_number():
     _, low, high = ratio_interval([1.0] * 4, [0.0, 0.0, 0.0, 0.4])
     assert low < 10
     assert high == math.inf  # resamples without the last one
+
+
+def test_medians_are_compared_and_surer_where_people_move_together():
+    other = np.random.default_rng(3).uniform(1, 2, 60)
+    assert medians_interval((3 * other).tolist(), other.tolist(), np.divide) == pytest.approx((3, 3, 3))
+    more, low, high = medians_interval((other[::-1] + 1).tolist(), other.tolist(), np.subtract)
+    assert more == pytest.approx(1)
+    assert low < 0.9
+    assert high > 1.1
+
+
+def test_what_half_never_met_is_beyond_all_others():
+    ratio, low, high = medians_interval([10.0] * 15 + [math.inf] * 15, [100.0] * 30, np.divide)
+    assert (ratio, low, high) == (math.inf, 0.1, math.inf)
