@@ -42,9 +42,7 @@ def measured(reports: dict[str, dict[str, Any]], beside: Mapping[str, Sequence[d
         found.append(_by_kind(one, kinds[name]) if name in kinds else _whole(one, _step if name == "step" else dict))
         if others := (beside or {}).get(name):
             seeds = sorted((one, *others), key=lambda each: int(each["seed"]))
-            found.append(
-                "\n\n".join(("**All seeds**", *([_searches(seeds)] if name == "forwards" else []), _kept(seeds)))
-            )
+            found += ["**All seeds**", *([_searches(seeds)] if name == "forwards" else []), _kept(seeds)]
     return "\n\n".join(found)
 
 

@@ -54,8 +54,8 @@ class Size:
     newcomers: int
     """Of each kind."""
     foremost: int
-    """When everybody has searched by the gradient, as published, and with and without priors that nothing was added to,
-    so many search in every other way too; then the others."""
+    """When everybody has searched by the gradient, as published (for longer too, where everybody is to), and with and
+    without priors that nothing was added to, so many search in every other way too; then the others."""
     descent: int
     """Steps of the gradient."""
     forwards: int
