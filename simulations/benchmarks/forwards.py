@@ -34,7 +34,7 @@ T = TypeVar("T")
 Kind = Literal["object", "style"]
 KINDS: Final[tuple[Kind, ...]] = ("object", "style")
 GRADIENT, REFERENCE, ALONE = "gradient", "published (ZOODiP)", "ours, no prior"
-WHOLE = "published (ZOODiP), its own budget"
+WHOLE = f"{REFERENCE}, its own budget"
 """The published algorithm for as many forwards as its paper spends."""
 BORROWED = "others' token, unsearched"
 """What others can know of a style at most: the gradient's token of many pictures of it, none of them a newcomer's."""
@@ -304,11 +304,11 @@ def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int,
         for name, bound in ((ALONE, 1 / 3), (largest(size), 1 / 10)):
             if name not in by_name or REFERENCE not in by_name:  # no prior yet, or no time
                 continue
-            (ratio, *interval), ends = beside_published(by_name[name], by_name, size)
+            ratio, ends = beside_published(by_name[name], by_name, size)
             what = f"{kind}: median forwards to target, {name}, over the published"
-            bars += [Bar(what, ratio, bound, "at most", (interval[0], interval[1])), *ends]
-            if math.isfinite(ratio):
-                ratios[f"{kind}: {name} / published"] = ratio
+            bars += [Bar.known(what, ratio, bound, "at most"), *ends]
+            if math.isfinite(ratio[0]):
+                ratios[f"{kind}: {name} / published"] = ratio[0]
     rows = [each.row() for each in raced]
     return Report(
         name="forwards", seed=seed, full=full, rows=rows, ratios=ratios, bars=bars, notes=_notes(needed, size)
@@ -325,15 +325,15 @@ def beside_published(
         and what is promised of end shares, beside every budget.
     """
     ratio, ends, everybody = (math.inf, math.inf, math.inf), [], len(by_name[REFERENCE].found)
-    for budget in (size.published, *sorted(size.patient.get(mine.kind, {}))):
-        longer = budget != size.published
-        rival = by_name.get(as_published(budget) if longer else REFERENCE)
+    budgets = {each.name: forwards for forwards, each in longer_searches(size, mine.kind).items()}
+    for name, budget in {REFERENCE: size.published, **budgets}.items():
+        rival = by_name.get(name)
         if rival is None or len(rival.found) < everybody:
             continue
-        ratio, (gained, *interval) = compared(mine, rival, budget)
+        ratio, gained = compared(mine, rival, budget)
         what = f"{mine.kind}: median end share, {mine.search.name}, less the published"
-        what += f", {budget:,} forwards" if longer else ""
-        ends.append(Bar(what, gained, 0.0, "at least", (interval[0], interval[1])))
+        what += f", {budget:,} forwards" if name in budgets else ""
+        ends.append(Bar.known(what, gained, 0.0, "at least"))
     return ratio, ends
 
 

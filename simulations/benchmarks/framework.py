@@ -38,6 +38,14 @@ class Bar:
     interval: tuple[float, float] | None = None
     """How far ``value`` is known, where that was asked (95 %); a promise is held to ``value`` itself."""
 
+    @classmethod
+    def known(
+        cls, what: str, known: tuple[float, float, float], bound: float, direction: Literal["at least", "at most"]
+    ) -> Bar:
+        """Return a promise of what is known with an interval: value, lower and upper bound (`intervals`)."""
+        value, low, high = known
+        return cls(what, value, bound, direction, (low, high))
+
     @property
     def holds(self) -> bool:
         """Whether the promise is kept; a value that is not a number keeps none."""

@@ -34,7 +34,9 @@ from simulations.benchmarks.features import features, load_classifier
 from simulations.benchmarks.forwards import (
     ALONE,
     FULL,
+    GRADIENT,
     KINDS,
+    REFERENCE,
     SMALL,
     Kind,
     Size,
@@ -65,7 +67,7 @@ from simulations.pictograms.data import HELD_OUT_STYLE
 from simulations.pictograms.sampling import Sampling, draw, load_pipeline
 from simulations.population import ARCHIVE, Person, people
 
-UNTAUGHT, GRADIENT, PUBLISHED = "untaught (class word)", "gradient", "published (ZOODiP)"
+UNTAUGHT, PUBLISHED = "untaught (class word)", REFERENCE
 REAL, SHUFFLED = "real pictures", "shuffled"
 BOUND: Final = 0.97
 PROMPTS: Final[dict[Kind, int]] = {"object": 2, "style": 8}
@@ -319,14 +321,12 @@ def held(kind: Kind, scores: Scores, ours: str, seed: int) -> list[Bar]:
             continue
         mine, yardstick = (scores[way][:, column] for way in (ours, GRADIENT))
         if what != "colours":
-            ratio, *interval = ratio_interval(mine.tolist(), yardstick.tolist(), seed)
-            name = f"{kind}: {what}, {ours}, over the gradient's"
-            bars.append(Bar(name, ratio, BOUND, "at least", (interval[0], interval[1])))
+            ratio = ratio_interval(mine.tolist(), yardstick.tolist(), seed)
+            bars.append(Bar.known(f"{kind}: {what}, {ours}, over the gradient's", ratio, BOUND, "at least"))
         for rival in (way for way in scores if way.startswith(PUBLISHED)):
             theirs = scores[rival][:, column]
-            more, *interval = share_interval((mine[: len(theirs)] - theirs).tolist(), seed)
-            name = f"{kind}: {what}, {ours}, less {rival}"
-            bars.append(Bar(name, more, 0.0, "at least", (interval[0], interval[1])))
+            more = share_interval((mine[: len(theirs)] - theirs).tolist(), seed)
+            bars.append(Bar.known(f"{kind}: {what}, {ours}, less {rival}", more, 0.0, "at least"))
     return bars
 
 
