@@ -1,6 +1,7 @@
 """Write what benchmarks measured into docs/, and keep their files in docs/measured/: nobody types a number twice.
 
-Files of another seed than the last go on to stand beside it, in docs/measured/seed-N.
+Files of another seed than the last go on to stand beside it, in docs/measured/seed-N, and of what takes other time and
+memory on another processor those of another one, in a folder of its name.
 
 for name in bending foresight forwards quality timesteps step memory large taste; do make bench NAME=$name FULL=1; done
 python -m simulations.benchmarks.document
@@ -9,6 +10,7 @@ python -m simulations.benchmarks.document
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,8 @@ KEPT: Final = Path("docs/measured")
 """The files that the documents' tables were made from."""
 SEEDED: Final = ("forwards", "quality")
 """Benchmarks whose newcomers are other people with every seed: all seeds stand side by side."""
+MACHINED: Final = ("step", "memory")
+"""Benchmarks of what a processor takes: all processors stand one after the other."""
 KINDS: Final = ("object", "style")
 
 
@@ -34,21 +38,24 @@ def measured(reports: dict[str, dict[str, Any]], beside: Mapping[str, Sequence[d
 
     Args:
         reports: by the benchmarks' names.
-        beside: reports with other seeds, by the benchmarks' names.
+        beside: reports with other seeds or of other processors, by the benchmarks' names.
     """
     kinds = {"forwards": _forwards, "quality": _quality}
     found = []
     for name, one in reports.items():
-        found.append(_by_kind(one, kinds[name]) if name in kinds else _whole(one, _step if name == "step" else dict))
-        if others := (beside or {}).get(name):
-            seeds = sorted((one, *others), key=lambda each: int(each["seed"]))
+        further = (beside or {}).get(name, [])
+        shown = [one, *further] if name in MACHINED else [one]
+        short = _step if name == "step" else dict
+        found += [_by_kind(each, kinds[name]) if name in kinds else _whole(each, short) for each in shown]
+        if further and name in SEEDED:
+            seeds = sorted((one, *further), key=lambda each: int(each["seed"]))
             found += ["**All seeds**", *([_searches(seeds)] if name == "forwards" else []), _kept(seeds)]
     return "\n\n".join(found)
 
 
-def other_seeds(kept: Path, name: str) -> list[dict[str, Any]]:
-    """Read what a benchmark measured with other seeds than the last."""
-    return [read(name, path.parent) for path in sorted(kept.glob(f"seed-*/{name}.json"))]
+def others(kept: Path, name: str) -> list[dict[str, Any]]:
+    """Read what a benchmark measured with other seeds than the last, or on other processors."""
+    return [read(name, path.parent) for path in sorted(kept.glob(f"*/{name}.json"))]
 
 
 def _searches(reports: Sequence[dict[str, Any]]) -> str:
@@ -156,16 +163,25 @@ def _promises(report: dict[str, Any]) -> str:
 
 
 def keep(report: dict[str, Any], kept: Path, name: str) -> None:
-    """Write a benchmark's file, beside the last one's if that had another seed."""
-    path = kept / f"{name}.json"
+    """Write a benchmark's file, beside the last one's if that had another seed, or was of another processor."""
+    path, own = kept / f"{name}.json", _aside(report, name)
     if path.is_file():
-        seed = read(name, kept)["seed"]
-        if seed != report["seed"]:
-            aside = kept / f"seed-{seed}" / path.name
-            aside.parent.mkdir(exist_ok=True)
-            path.replace(aside)
-    (kept / f"seed-{report['seed']}" / path.name).unlink(missing_ok=True)  # the last word on this seed is this one
+        last = _aside(read(name, kept), name)
+        if last is not None and last != own:
+            (kept / last).mkdir(exist_ok=True)
+            path.replace(kept / last / path.name)
+    if own is not None:
+        (kept / own / path.name).unlink(missing_ok=True)  # the last word on this seed or processor is this one
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _aside(report: dict[str, Any], name: str) -> str | None:
+    """Return the folder that a report goes to when another one takes its place; None where it is done with then."""
+    if name in SEEDED:
+        return f"seed-{report['seed']}"
+    if name in MACHINED:
+        return "-".join(re.findall(r"[a-z0-9]+", report["machine"]["processor"].lower()))
+    return None
 
 
 def main() -> None:
@@ -175,7 +191,7 @@ def main() -> None:
         found = {name: read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT) for name in names}
         for name, report in found.items():
             keep(report, KEPT, name)
-        told = measured(found, {name: other_seeds(KEPT, name) for name in SEEDED})
+        told = measured(found, {name: others(KEPT, name) for name in (*SEEDED, *MACHINED)})
         document.write_text(insert(document.read_text(encoding="utf-8"), told), encoding="utf-8")
         print(f"written to {document}")
 

@@ -94,14 +94,20 @@ class Report:
 def machine() -> dict[str, Value]:
     """Describe the hardware: processor, cores this process may use, memory in GB; never a host's name."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": _processor(), "system": platform.system(), "cores": allowed, "memory_gb": _memory_gb()}
+    return {
+        "processor": _said_of_the_processor("model name") or platform.processor() or platform.machine(),
+        "matrix_units": "amx_bf16" in _said_of_the_processor("flags").split(),
+        "system": platform.system(),
+        "cores": allowed,
+        "memory_gb": _memory_gb(),
+    }
 
 
-def _processor() -> str:
+def _said_of_the_processor(what: str) -> str:
+    """Return what Linux says of the first core; nothing elsewhere."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(what)), "")
 
 
 def _memory_gb() -> float | None:

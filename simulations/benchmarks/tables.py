@@ -45,7 +45,8 @@ def source(report: dict[str, Any], name: str) -> str:
     """Say which command measured what follows, where, and what a reader must know."""
     machine, form = report["machine"], " FULL=1" if report["full"] else ""
     form += f" ARGS='--seed {report['seed']}'" if report["seed"] else ""
-    where = f"{machine['cores']} core(s) of an {machine['processor']} with {machine['memory_gb']} GB"
+    units = " with matrix units and" if machine.get("matrix_units") else " with"  # files had no word of them at first
+    where = f"{machine['cores']} core(s) of an {machine['processor']}{units} {machine['memory_gb']} GB"
     seed = "" if report["seed"] else ", seed 0"
     return f"`make bench NAME={name}{form}`{seed}, on {where}; {'; '.join(report['notes'])}:"
 

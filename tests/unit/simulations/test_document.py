@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulations.benchmarks.document import DOCUMENTS, KEPT, SEEDED, keep, measured, other_seeds
+from simulations.benchmarks.document import DOCUMENTS, KEPT, MACHINED, SEEDED, keep, measured, others
 from simulations.benchmarks.tables import BEGIN, END, insert, read
 
 ROOT = Path(__file__).parents[3]
@@ -17,7 +17,7 @@ def reports_of(document):
 
 
 def tables_of(reports):
-    return measured(reports, {name: other_seeds(ROOT / KEPT, name) for name in SEEDED})
+    return measured(reports, {name: others(ROOT / KEPT, name) for name in (*SEEDED, *MACHINED)})
 
 
 def text_of(document):
@@ -60,7 +60,31 @@ def test_another_seed_stands_beside_the_last(tmp_path):
     for seed, value in ((0, 1), (1, 2), (1, 3), (0, 4)):
         keep({"seed": seed, "rows": value}, tmp_path, "forwards")
     assert read("forwards", tmp_path) == {"seed": 0, "rows": 4}
-    assert other_seeds(tmp_path, "forwards") == [{"seed": 1, "rows": 3}]
+    assert others(tmp_path, "forwards") == [{"seed": 1, "rows": 3}]
+
+
+def test_another_processor_stands_beside_the_last(tmp_path):
+    for seed, processor in ((0, "AMD EPYC"), (1, "Xeon(R)"), (2, "Xeon(R)"), (3, "AMD EPYC")):
+        keep({"seed": seed, "machine": {"processor": processor}}, tmp_path, "step")
+    assert read("step", tmp_path)["seed"] == 3
+    assert read("step", tmp_path / "xeon-r")["seed"] == 2
+    assert [report["seed"] for report in others(tmp_path, "step")] == [2]
+
+
+@pytest.mark.parametrize("name", MACHINED)
+def test_every_processor_has_its_table(name):
+    report = read(name, ROOT / KEPT)
+    other = report | {"machine": report["machine"] | {"processor": "Abacus", "matrix_units": True}}
+    told = measured({name: report}, {name: [other]})
+    assert told.count("| promise |") == 2
+    assert told.count("core(s) of an Abacus with matrix units and ") == 1
+
+
+def test_what_neither_seed_nor_processor_changes_is_replaced(tmp_path):
+    for seed in (0, 1):
+        keep({"seed": seed}, tmp_path, "bending")
+    assert read("bending", tmp_path) == {"seed": 1}
+    assert others(tmp_path, "bending") == []
 
 
 @pytest.mark.parametrize("name", SEEDED)

@@ -75,7 +75,7 @@ def test_rows_with_different_columns_are_refused():
 def test_the_machine_is_described_without_its_name():
     import platform
 
-    assert set(machine()) == {"processor", "system", "cores", "memory_gb"}
+    assert set(machine()) == {"processor", "matrix_units", "system", "cores", "memory_gb"}
     assert platform.node() not in machine().values()
     assert versions()["numpy"]
 
