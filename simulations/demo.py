@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -30,7 +31,7 @@ from client.quiet import quiet
 from common.errors import ShoalError
 from server.settings import RunSettings
 from simulations.basis import public_basis
-from simulations.pictures import draw_comparisons, strip
+from simulations.pictures import draw_comparison, strip
 from simulations.population import Person, people, write_pictures
 from simulations.report import DemoReport, Newcomer, Quartiles, write_report
 from simulations.run import Federation
@@ -127,10 +128,9 @@ class Demo:
         """Learn wave by wave while rounds run, then compare the newcomers' searches."""
         settings = self.settings()
         people_folder = self.job.people
-        context = multiprocessing.get_context("spawn")
         with (
             Federation(settings, people_folder=people_folder, people=len(self.everyone)) as running,
-            ProcessPoolExecutor(self.plan.workers, context, initializer=quiet) as pool,
+            self._workers() as pool,
             _bars(self.console) as bars,
         ):
             learned = []
@@ -143,6 +143,17 @@ class Demo:
             comparisons = pool.map(compare_with_own_prior, [self.job] * len(self.newcomers), self.newcomers)
             compared = list(_told(bars, comparisons, len(self.newcomers), "newcomers compare"))
         return learned, compared
+
+    def draw(self, compared: list[Comparison]) -> dict[str, dict[str, NDArray[np.uint8]]]:
+        """Return each newcomer's own pictures and what each search's tokens draw, by label (`draw_comparison`)."""
+        count = len(compared)
+        with self._workers() as pool, _bars(self.console) as bars:
+            drawn = pool.map(draw_comparison, [self.job.model] * count, compared, [self.plan.seed] * count)
+            found = list(_told(bars, drawn, count, "newcomers drawn"))
+        return {comparison.label: pictures for comparison, pictures in zip(compared, found, strict=True)}
+
+    def _workers(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.plan.workers, multiprocessing.get_context("spawn"), initializer=quiet)
 
     def _await_version(self, version: int, running: Federation, patience: float = 180) -> None:
         """Wait until everybody holds both kinds' prior of this version.
@@ -278,8 +289,10 @@ def main(
     begun = time.monotonic()
     demo = Demo(replace(plan, seed=seed), out, model, console)
     learned, compared = demo.run()
-    pictures = draw_comparisons(model, compared, seed)
     report = report_of(demo, learned, compared, time.monotonic() - begun)
+    (out / "report.json").write_text(json.dumps(report, indent=1))  # before pictures: drawing may be stopped
+    pictures = demo.draw(compared)
+    report["seconds"] = time.monotonic() - begun
     (out / "report.json").write_text(json.dumps(report, indent=1))
     write_report(out / "report.html", report, pictures)
     strip(pictures).save(out / "learning.png")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from PIL import Image
 
 from client.backbone.engine import fingerprint
 from client.generate import Request, add_concepts, generate, load_pipeline
-from client.vault import Concept
+from client.taught import Taught
 
 if TYPE_CHECKING:
     from simulations.work import Comparison
@@ -21,19 +20,22 @@ if TYPE_CHECKING:
 STEPS, GUIDANCE = 20, 4.0
 
 
-def draw_comparisons(
-    model: Path, comparisons: Sequence[Comparison], seed: int
-) -> dict[str, dict[str, NDArray[np.uint8]]]:
-    """Return each newcomer's own pictures and what each search's tokens draw, by label.
+def draw_comparison(model: Path, comparison: Comparison, seed: int) -> dict[str, NDArray[np.uint8]]:
+    """Return a newcomer's own pictures and what each search's tokens draw, all from the same noise.
 
     Arrays are uint8 of shape (pictures, side, side, 3): ``photos``, a search's three stages, ``gradient``'s one.
+    Drawn on one thread, through the stock pipeline: newcomers are drawn side by side.
     """
-    torch.set_num_threads(2)
-    found: dict[str, dict[str, NDArray[np.uint8]]] = {}
-    for comparison in comparisons:
-        drawn = {name: _draw(model, comparison, tokens, seed) for name, tokens in comparison.tokens.items()}
-        photos = [np.asarray(Image.open(f).convert("RGB")) for f in sorted(comparison.photos.glob("*.png"))]
-        found[comparison.label] = {"photos": np.stack(photos)} | drawn
+    torch.set_num_threads(1)
+    pipeline, own, person = load_pipeline(model), fingerprint(model), comparison.person
+    prompt = person.captions[0] if person.captions else "{}"
+    photos = [np.asarray(Image.open(f).convert("RGB")) for f in sorted(comparison.photos.glob("*.png"))]
+    found = {"photos": np.stack(photos)}
+    for search, tokens in comparison.tokens.items():
+        names = [f"{search.replace('_', '-')}-{stage}" for stage in range(len(tokens))]
+        taught = [Taught(name, own, token) for name, token in zip(names, tokens, strict=True)]
+        add_concepts(pipeline, model, taught)
+        found[search] = np.stack([_drawn(pipeline, prompt.format(f"<{name}>"), seed) for name in names])
     return found
 
 
@@ -51,33 +53,8 @@ def strip(pictures: dict[str, dict[str, NDArray[np.uint8]]], search: str = "with
     return sheet.resize((2 * sheet.width, 2 * sheet.height), Image.Resampling.LANCZOS)
 
 
-def _draw(model: Path, comparison: Comparison, tokens: Sequence[NDArray[np.float32]], seed: int) -> NDArray[np.uint8]:
-    """Draw one picture for each token, all from the same noise, through the stock pipeline."""
-    pipeline = load_pipeline(model)
-    person = comparison.person
-    concepts = [
-        Concept(
-            name=f"stage{i}",
-            kind=person.kind,
-            class_word=person.class_word,
-            backbone=fingerprint(model),
-            anchor=tokens[0],
-            token=token,
-            loss=0.0,
-            forwards=0,
-        )
-        for i, token in enumerate(tokens)
-    ]
-    add_concepts(pipeline, model, concepts)
-    prompt = person.captions[0] if person.captions else "{}"
-    pictures = [
-        next(
-            generate(
-                pipeline,
-                Request(prompt=prompt.format(f"<{concept.name}>"), seed=seed, steps=STEPS, guidance=GUIDANCE),
-                lambda _: None,
-            )
-        )
-        for concept in concepts
-    ]
-    return np.stack([np.asarray(picture.convert("RGB")) for picture in pictures])
+def _drawn(pipeline: Any, prompt: str, seed: int) -> NDArray[np.uint8]:  # noqa: ANN401 - diffusers has no types
+    """Draw one picture, shape (side, side, 3)."""
+    request = Request(prompt=prompt, seed=seed, steps=STEPS, guidance=GUIDANCE)
+    [picture] = generate(pipeline, request, lambda _: None)
+    return np.asarray(picture.convert("RGB"))
