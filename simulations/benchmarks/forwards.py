@@ -254,17 +254,19 @@ def in_turn(
     by_kind = _by_kind(newcomers)
     turns = [person for both in zip(*by_kind.values(), strict=True) for person in both]
     foremost = turns[: len(KINDS) * size.foremost]
-    main, then = (GRADIENT, ALONE, largest(size), BORROWED), (*without_noise(size), REFERENCE)
+    main, then = (ALONE, largest(size), BORROWED), (*without_noise(size), REFERENCE)
 
     def late(task: tuple[Person, Search]) -> int:
         person, search = task
-        if search.name in main:
+        if search.name == GRADIENT:  # what all others are measured by: two at once would both compute it
             return 0
-        if search.name in then:
+        if search.name in main:
             return 1
+        if search.name in then:
+            return 2
         if search.patience is not None:
-            return 2 if size.patient[person.kind][search.patience] == size.newcomers else 5
-        return 3 if person in foremost else 4
+            return 3 if size.patient[person.kind][search.patience] == size.newcomers else 6
+        return 4 if person in foremost else 5
 
     tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
     for kind, some in longer.items():
