@@ -33,11 +33,8 @@ THINGS = ("tree", "car", "boat", "chair", "book", "cup")
 """Words that a style should leave as they are: what they draw is kept apart while it is learned. A backbone's folder
 may bring its own in ``shoal.json``."""
 
-MANNERS = ("watercolor", "sketch", "cartoon", "pixel")
-"""Styles that an object should leave as they are, in the same way."""
-
-COMPANY = {"object": "manner", "style": "thing"}
-"""By kind of what is learned, the kind of the prompts that have it and, each, one of a backbone's manners or things."""
+COMPANY = "company"
+"""Kind of the prompts that have a style and, each, one of a backbone's things."""
 
 TIMESTEPS = (500, 900)
 """[T_L, T_U) of Partial Uniform Timestep Sampling, as measured for Stable Diffusion (ZOODiP, arXiv:2503.14868); a
@@ -46,10 +43,10 @@ backbone's folder may bring its own in ``shoal.json``, because where text matter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sayings:
-    """A backbone's own ``templates``, ``timesteps``, ``tastes``, ``things`` and ``manners``, in its ``shoal.json``."""
+    """A backbone's own ``templates``, ``timesteps``, ``tastes`` and ``things``, in the ``shoal.json`` of its folder."""
 
     templates: dict[str, tuple[str, ...]]
-    """By kind; of `COMPANY` a thing or a manner each."""
+    """By kind; of `COMPANY` a thing each."""
     timesteps: tuple[int, int]
     tastes: tuple[str, ...] = TASTES
 
@@ -69,10 +66,7 @@ def sayings(folder: Path) -> Sayings:
         own = json.loads(chosen.read_text()) if chosen.is_file() else {}
         low, high = own.get("timesteps", TIMESTEPS)
         templates = {**TEMPLATES, **{kind: tuple(texts) for kind, texts in own.get("templates", {}).items()}}
-        said, style = templates["object"][0], templates["style"][0]
-        templates[COMPANY["style"]] = tuple(f"{thing}, {style}" for thing in own.get("things", THINGS))
-        manners = (style.replace("{}", manner) for manner in own.get("manners", MANNERS))
-        templates[COMPANY["object"]] = tuple(f"{said}, {manner}" for manner in manners)
+        templates[COMPANY] = tuple(f"{thing}, {templates['style'][0]}" for thing in own.get("things", THINGS))
         tastes = tuple(map(str, own.get("tastes", TASTES)))
         return Sayings(templates=templates, timesteps=(int(low), int(high)), tastes=tastes)
     except (ValueError, TypeError, AttributeError) as error:

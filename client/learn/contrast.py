@@ -1,11 +1,9 @@
-"""Keeps what is learned from taking the place of the words that it is asked for with.
+"""Keeps a style from taking the place of the things that it is asked for with.
 
 A style is said with other words, and the token that explains a few photos best leaves less of them: "fox, <mine> style"
 draws the fox less often than "fox" does. Photos do not tell, as each shows one thing. The lexicon does: it foretells,
 from what the U-Net is told, the mean picture of a tree, a car, a boat in this style. What a token does to all of them
 alike is the style; how they differ from each other is the things, and that should stay as it is without the token.
-Likewise an object's mean picture in several styles: what they have in common is the object, how they differ the styles,
-as they are with the class word.
 
 Like `client.learn.preservation` it is a sum of squares, and costs passes of the text encoder alone.
 """
@@ -23,26 +21,24 @@ from client.learn.settings import Settings
 from client.learn.sketch import sketched
 
 WEIGHT = 2.0
-"""Of the mean square by which pictures differ otherwise than without the token, against a denoising loss."""
+"""Of the mean square by which things' pictures differ otherwise than without the token, against a denoising loss."""
 
-LATE = {"object": 20, "style": 30}
-"""Draws before it counts, by kind: first it is found. From the start on, it costs a style a tenth of what it gains."""
+LATE = 30
+"""Draws before it counts: first the style is found. From the start on, it costs a style a tenth of what it gains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """What tells things apart, drawn in a style, or styles that an object is drawn in."""
+    """What tells things apart, drawn in a style."""
 
     engine: Engine
     foresight: Foresight
-    kind: str
-    """Of what is learned."""
     apart: Tensor
-    """How their pictures differ from the mean without the token, in the lexicon's views, shape (company, r)."""
+    """How things' pictures differ from their mean without the token, in the lexicon's views, shape (things, r)."""
 
     def residuals(self, candidates: Tensor) -> Tensor:
-        """Return numbers whose squares sum to `penalty`, shape (candidates, company * r)."""
-        lost = _apart(self.engine, self.foresight, self.kind, candidates) - self.apart
+        """Return numbers whose squares sum to `penalty`, shape (candidates, things * r)."""
+        lost = _apart(self.engine, self.foresight, candidates) - self.apart
         rows: Tensor = (WEIGHT / len(self.apart) / len(self.foresight.drawn)) ** 0.5 * lost.flatten(1)
         return rows
 
@@ -52,21 +48,20 @@ class Contrast:
 
 
 def contrast(engine: Engine, kind: str, class_word: str, settings: Settings) -> Contrast | None:
-    """Return how a backbone's things, or manners, differ, said with a class word for what is learned.
+    """Return how things differ, said with a class word for a style.
 
-    None where nothing is said with it, where there is no lexicon to foretell it, for a stage, as it foretells the
-    noisiest, and where a backbone's folder names less than two.
+    None for what is no style, where there is no lexicon to foretell it, for a stage, as it foretells the noisiest, and
+    where a backbone's folder names less than two things.
     """
     foresight = None if engine.lexicon is None else engine.lexicon.foresight
-    if kind not in COMPANY or foresight is None or settings.whole_range or engine.templates(COMPANY[kind]) < 2:
+    if kind != "style" or foresight is None or settings.whole_range or engine.templates(COMPANY) < 2:
         return None
-    apart = _apart(engine, foresight, kind, engine.anchor(class_word)[None])[0]
-    return Contrast(engine=engine, foresight=foresight, kind=kind, apart=apart)
+    apart = _apart(engine, foresight, engine.anchor(class_word)[None])[0]
+    return Contrast(engine=engine, foresight=foresight, apart=apart)
 
 
-def _apart(engine: Engine, foresight: Foresight, kind: str, candidates: Tensor) -> Tensor:
-    """Return by what each picture differs from the mean of all, shape (candidates, company, r)."""
-    company = COMPANY[kind]
-    told = sketched(engine.states(candidates, company, range(engine.templates(company))))
+def _apart(engine: Engine, foresight: Foresight, candidates: Tensor) -> Tensor:
+    """Return by what each thing's picture differs from the mean of all, shape (candidates, things, r)."""
+    told = sketched(engine.states(candidates, COMPANY, range(engine.templates(COMPANY))))
     pictures = told @ foresight.slopes.T
     return pictures - pictures.mean(dim=1, keepdim=True)

@@ -56,7 +56,7 @@ class Photos:
     preserved: Preservation | None = None
     """What the concept should go on meaning."""
     contrast: Contrast | None = None
-    """What a style should leave of things that are drawn in it, or an object of styles, once it is found."""
+    """What a style should leave of the things that are drawn in it, once it is found."""
 
     @property
     def trust(self) -> float:
@@ -200,12 +200,12 @@ class Photos:
         return [] if evidence.opened is None else [evidence.opened]
 
     def more(self, evidence: Predictions, candidates: Tensor) -> Tensor:
-        """Return what is added to candidates' losses so late, shape (candidates,): what it takes from other words."""
+        """Return what is added to candidates' losses so late, shape (candidates,): what a style takes from things."""
         held = self._held(evidence)
         return torch.zeros(len(candidates)) if held is None else held.penalty(candidates)
 
     def _held(self, evidence: Predictions) -> Contrast | None:
-        return self.contrast if evidence.drawn >= LATE[self.kind] else None
+        return self.contrast if evidence.drawn >= LATE else None
 
     def best(self, evidence: Predictions, shape: Shape, place: Tensor) -> Tensor:
         """Return the most probable place, not far from this one."""

@@ -36,18 +36,13 @@ CAPTION_KINDS = (0.64, 0.12, 0.07, 0.07, 0.10)
 """Shares of captions: name and style, name alone, class word and style, style alone, empty (guidance)."""
 
 TEMPLATES = {"object": ["{}"], "style": ["{} style"], "taste": ["{} style"]}
-"""Prompts that a learned token stands in, in the manner of the captions."""
-
 TASTES = [
     *("classic", "clean", "ink", "modern", "pop", "simple", "soft", "studio"),
     *("red", "orange", "yellow", "green", "blue", "purple", "brown", "black", "white", "pink"),
     *("face", "round", "square", "large", "small", "dark", "light", "smiling", "sparkling", "heavy"),
 ]
 """The sets' words, and words of many names that say how a thing looks."""
-
-MANNERS = ["clean", "ink", "pop", "studio"]
-"""The sets' words that an object should leave as they are, every other one: what it does to the others tells whether it
-leaves those too."""
+"""Prompts that a learned token stands in, in the manner of the captions."""
 
 TIMESTEPS = [600, 1000]
 """Where the text's gradient stands above its variance on this backbone (docs/learning.md has the table)."""
@@ -304,13 +299,7 @@ def assemble(folder: Path, target: Path) -> None:
         facts = json.loads(config.read_text())
         facts.pop("_name_or_path", None)
         config.write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n")
-    hints = {
-        "templates": TEMPLATES,
-        "timesteps": TIMESTEPS,
-        "sampling": SAMPLING,
-        "tastes": TASTES,
-        "manners": MANNERS,
-    }
+    hints = {"templates": TEMPLATES, "timesteps": TIMESTEPS, "sampling": SAMPLING, "tastes": TASTES}
     (target / "shoal.json").write_text(json.dumps(hints, indent=2) + "\n")
 
 

@@ -36,7 +36,7 @@ class Bowl:
         return torch.randn(50, self.width, generator=torch.Generator().manual_seed(1))
 
     def templates(self, kind: str) -> int:
-        return {"object": 2, "style": 1, "taste": 1}.get(kind, 0)
+        return {"object": 2, "style": 1, "taste": 1}[kind]
 
     def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         return self.residuals(candidates, batch, kind).square().mean(dim=(1, 2))

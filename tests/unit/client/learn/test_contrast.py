@@ -1,4 +1,4 @@
-"""What is learned takes from the words that it is asked for with: foretold, and held back once it is found."""
+"""What a style takes from the things that it is asked for with: foretold, and held back once the style is found."""
 
 from __future__ import annotations
 
@@ -9,39 +9,36 @@ import pytest
 import torch
 
 from client.backbone.engine import TorchEngine
-from client.backbone.folder import SHIPPED
 from client.backbone.latents import Latents
 from client.backbone.lexicon import Foresight, Lexicon
 from client.backbone.probing import make_lexicon
 from client.backbone.prompts import COMPANY, sayings
 from client.learn.contrast import LATE, contrast
 from client.learn.evidence import Predictions
-from client.learn.photos import OPENED, PROBES, Photos
+from client.learn.photos import PROBES, Photos
 from client.learn.search import learn, new_search
 from client.learn.settings import Settings
-from simulations.pictograms.train import MANNERS
 
 WIDTH, THINGS, SEEN = 24, 3, 4
 SETTINGS = Settings(forwards=900, seed=3)
 STYLE = {"kind": "style", "class_word": ""}
-KINDS = tuple(COMPANY)
 
 
 @pytest.fixture
 def taking(bowl):
-    """A bowl with things, or styles, that a token's first number leaves less of, and whose second number all share."""
+    """A bowl with things that a token's first number leaves less of, and whose second number all things share."""
     things = torch.zeros(THINGS, WIDTH)
     things[:, 2 : 2 + THINGS] = 3 * torch.eye(THINGS)
     plain = bowl.states
 
     def states(candidates, kind, prompts, captions=()):
-        if kind not in COMPANY.values():
+        if kind != COMPANY:
             return plain(candidates, kind, prompts, captions)
         left = (1 - candidates[:, None, :1]) * things[list(prompts)]
         return left + candidates[:, None, 1:2] * torch.ones(WIDTH)
 
     bowl.states = states
-    bowl.templates = lambda kind: THINGS if kind in COMPANY.values() else 1
+    bowl.templates = lambda kind: THINGS if kind == COMPANY else 1
     bowl.lexicon = Lexicon(
         centre=torch.zeros(8),
         features=torch.zeros(2, 8),
@@ -58,9 +55,8 @@ def taking(bowl):
     return bowl
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_only_what_makes_things_alike_is_held_back(taking, kind):
-    held = contrast(taking, kind, "", SETTINGS)
+def test_only_what_makes_things_alike_is_held_back(taking):
+    held = contrast(taking, **STYLE, settings=SETTINGS)
     tokens = torch.zeros(3, WIDTH)
     tokens[1, 1], tokens[2, 0] = 5.0, 0.5
     nothing, shared, taken = held.penalty(tokens).tolist()
@@ -71,12 +67,11 @@ def test_only_what_makes_things_alike_is_held_back(taking, kind):
     torch.testing.assert_close(held.residuals(tokens).square().sum(dim=1), held.penalty(tokens))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("what", ["a taste", "a stage", "an older lexicon", "no lexicon", "one thing"])
-def test_where_it_cannot_be_foretold_nothing_is_held_back(taking, what, kind):
-    settings = SETTINGS
-    if what == "a taste":
-        kind = "taste"
+@pytest.mark.parametrize("what", ["an object", "a stage", "an older lexicon", "no lexicon", "one thing"])
+def test_where_it_cannot_be_foretold_nothing_is_held_back(taking, what):
+    kind, settings = "style", SETTINGS
+    if what == "an object":
+        kind = "object"
     elif what == "a stage":
         settings = replace(SETTINGS, whole_range=True)
     elif what == "an older lexicon":
@@ -104,48 +99,41 @@ def test_a_place_gives_way_to_what_should_be_small_besides():
     torch.testing.assert_close(between, torch.tensor([0.5, 1.0]), atol=0.02, rtol=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_is_found_first_and_then_leaves_more_of_the_others(taking, latents, monkeypatch, kind):
-    monkeypatch.setitem(OPENED, kind, False)  # a bowl draws no mean picture
-    late = LATE[kind]
-
+def test_a_style_is_found_first_and_then_leaves_more_of_the_things(taking, latents, monkeypatch):
     def search(weight):
         monkeypatch.setattr("client.learn.contrast.WEIGHT", weight)
         watched = []
         taking.forwards = 0
         found = learn(
-            taking, latents, kind=kind, class_word="", settings=SETTINGS,
-            watch=lambda _forwards, token: watched.append(token.clone()),
-        )  # fmt: skip
+            taking, latents, **STYLE, settings=SETTINGS, watch=lambda _forwards, token: watched.append(token.clone())
+        )
         assert found.forwards == taking.forwards <= SETTINGS.forwards
         return torch.from_numpy(found.token), watched
 
     (free, before), (held, watched) = search(0.0), search(0.5)
-    assert len(watched) > late + 2, "the search ended before anything was held back: this test could not fail"
-    for one, other in zip(before[:late], watched, strict=False):
+    assert len(watched) > LATE + 2, "the search ended before anything was held back: this test could not fail"
+    for one, other in zip(before[:LATE], watched, strict=False):
         torch.testing.assert_close(one, other)
     assert free[0] > 0.8
     assert held[0] < 0.8 * free[0]
     assert held[1] > 0.8
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_was_best_is_judged_anew_when_it_begins_to_count(taking, latents, kind, monkeypatch):
-    monkeypatch.setitem(OPENED, kind, False)
-    search, late = new_search(taking, latents, kind, "", SETTINGS), LATE[kind]
+def test_what_was_best_is_judged_anew_when_it_begins_to_count(taking, latents):
+    search = new_search(taking, latents, "style", "", SETTINGS)
     search.begin(None)
     search.step()
     fitting, leaving = taking.hidden.clone(), taking.hidden.clone()
     leaving[0] = 0.3
-    for token, drawn in ((fitting, 1), (leaving, late - 1), (leaving, late)):
+    for token, drawn in ((fitting, 1), (leaving, LATE - 1), (leaving, LATE)):
         search.descent.evidence.drawn = drawn
         search.descent.shape = replace(search.descent.shape, origin=token)
         search.descent.place = torch.zeros_like(search.descent.place)
         search.validate()
-        if drawn < late:
+        if drawn < LATE:
             torch.testing.assert_close(search.best, fitting)
     torch.testing.assert_close(search.best, leaving)
-    plain = float(taking.losses(leaving[None], search.validation, kind))
+    plain = float(taking.losses(leaving[None], search.validation, "style"))
     assert search.best_loss == pytest.approx(plain), "what was learned is told without what was added"
 
 
@@ -154,42 +142,34 @@ def test_a_search_that_holds_back_stopped_halfway_ends_in_the_same_bits(taking, 
         return learn(taking, latents, **STYLE, settings=SETTINGS, **rest)
 
     whole, steps = run(), []
-    paused = run(checkpoint=tmp_path / "kept", stop=lambda: steps.append(1) or len(steps) > LATE["style"] + 3)
+    paused = run(checkpoint=tmp_path / "kept", stop=lambda: steps.append(1) or len(steps) > LATE + 3)
     assert paused.reason == "paused"
-    assert paused.forwards > LATE["style"] * (PROBES + 1)
+    assert paused.forwards > LATE * (PROBES + 1)
     resumed = run(checkpoint=tmp_path / "kept")
     assert resumed.forwards == whole.forwards
     assert (resumed.token == whole.token).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_real_text_encoder_tells_what_others_lose(tiny_backbone, kind):
+def test_a_real_text_encoder_tells_what_things_lose(tiny_backbone):
     engine = TorchEngine(tiny_backbone)
     engine.lexicon = make_lexicon(engine)
-    held = contrast(engine, kind, "", Settings())
-    assert len(held.apart) == len(sayings(tiny_backbone).templates[COMPANY[kind]])
+    held = contrast(engine, "style", "", Settings())
+    assert len(held.apart) == len(sayings(tiny_backbone).templates[COMPANY])
     word = engine.anchor("")
     away = word + torch.randn(4, engine.width, generator=torch.Generator().manual_seed(1))
     assert held.penalty(word[None]) == pytest.approx(0, abs=1e-8)
     assert (held.penalty(away) > 1e-6).all()
     task = Photos(
         engine=engine, latents=Latents(mean=torch.zeros(1, 4, 8, 8), spread=torch.zeros(1, 4, 8, 8)),
-        kind=kind, settings=Settings(), contrast=held,
+        kind="style", settings=Settings(), contrast=held,
     )  # fmt: skip
     evidence = task.evidence(4)
     assert not task.more(evidence, away).any()
-    evidence.drawn = LATE[kind]
+    evidence.drawn = LATE
     torch.testing.assert_close(task.more(evidence, away), held.penalty(away))
 
 
-def test_a_backbones_folder_may_say_which(tmp_path):
-    own = {"templates": {"style": ["in {} style"], "object": ["my {}"]}, "things": ["fox", "hen"], "manners": ["ink"]}
+def test_a_backbones_folder_may_say_which_things(tmp_path):
+    own = {"templates": {"style": ["in {} style"]}, "things": ["fox", "hen"]}
     (tmp_path / "shoal.json").write_text(json.dumps(own))
-    found = sayings(tmp_path).templates
-    assert found[COMPANY["style"]] == ("fox, in {} style", "hen, in {} style")
-    assert found[COMPANY["object"]] == ("my {}, in ink style",)
-
-
-def test_the_shipped_backbone_says_what_its_maker_wrote():
-    assert json.loads((SHIPPED / "shoal.json").read_text())["manners"] == MANNERS
-    assert len(sayings(SHIPPED).templates[COMPANY["object"]]) == len(MANNERS)
+    assert sayings(tmp_path).templates[COMPANY] == ("fox, in {} style", "hen, in {} style")
