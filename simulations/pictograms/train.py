@@ -36,13 +36,14 @@ CAPTION_KINDS = (0.64, 0.12, 0.07, 0.07, 0.10)
 """Shares of captions: name and style, name alone, class word and style, style alone, empty (guidance)."""
 
 TEMPLATES = {"object": ["{}"], "style": ["{} style"], "taste": ["{} style"]}
+"""Prompts that a learned token stands in, in the manner of the captions."""
+
 TASTES = [
     *("classic", "clean", "ink", "modern", "pop", "simple", "soft", "studio"),
     *("red", "orange", "yellow", "green", "blue", "purple", "brown", "black", "white", "pink"),
     *("face", "round", "square", "large", "small", "dark", "light", "smiling", "sparkling", "heavy"),
 ]
 """The sets' words, and words of many names that say how a thing looks."""
-"""Prompts that a learned token stands in, in the manner of the captions."""
 
 TIMESTEPS = [600, 1000]
 """Where the text's gradient stands above its variance on this backbone (docs/learning.md has the table)."""
