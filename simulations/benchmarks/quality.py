@@ -31,21 +31,7 @@ from client.generate import add_concepts
 from client.quiet import quiet
 from client.taught import Taught
 from simulations.benchmarks.features import features, load_classifier
-from simulations.benchmarks.forwards import (
-    ALONE,
-    FULL,
-    GRADIENT,
-    KINDS,
-    REFERENCE,
-    SMALL,
-    Kind,
-    Size,
-    largest,
-    learned_by_crowd,
-    longer_searches,
-    priors,
-    trial_of,
-)
+from simulations.benchmarks.forwards import learned_by_crowd, priors
 from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.gallery import PATH
 from simulations.benchmarks.intervals import ratio_interval, share_interval
@@ -62,6 +48,19 @@ from simulations.benchmarks.likeness import (
 )
 from simulations.benchmarks.retrieval import Features, Gallery, load_gallery
 from simulations.benchmarks.searches import KEPT, Search, Trial, found, is_kept, searcher
+from simulations.benchmarks.ways import (
+    ALONE,
+    FULL,
+    GRADIENT,
+    KINDS,
+    REFERENCE,
+    SMALL,
+    Kind,
+    Size,
+    largest,
+    longer_searches,
+    trial_of,
+)
 from simulations.demo import MODEL
 from simulations.pictograms.data import HELD_OUT_STYLE
 from simulations.pictograms.sampling import Sampling, draw, load_pipeline

@@ -11,21 +11,22 @@ import pytest
 from rich.console import Console
 
 from client.learn.published import PUBLISHED_FORWARDS
-from simulations.benchmarks import forwards
-from simulations.benchmarks.forwards import (
+from simulations.benchmarks import forwards, races
+from simulations.benchmarks.forwards import compared
+from simulations.benchmarks.races import Raced
+from simulations.benchmarks.searches import Found, Search, Trial
+from simulations.benchmarks.ways import (
     ALONE,
     FIRST,
     GRADIENT,
     KINDS,
+    LATER,
     REFERENCE,
     SMALL,
     WHOLE,
-    Raced,
     as_published,
-    compared,
     largest,
 )
-from simulations.benchmarks.searches import Found, Search, Trial
 from simulations.population import people
 
 SIZE = replace(SMALL, newcomers=3, redrawn=(9,), foremost=1, patient={"style": {20_000: 3, PUBLISHED_FORWARDS: 2}})
@@ -54,8 +55,8 @@ def done(monkeypatch):
         order.append((person.kind, person.number, way.name))
         return result()
 
-    monkeypatch.setattr(forwards, "found", search)
-    monkeypatch.setattr(forwards, "is_kept", lambda _trial, person, _way: person.number == 0)
+    monkeypatch.setattr(races, "found", search)
+    monkeypatch.setattr(races, "is_kept", lambda _trial, person, _way: person.number == 0)
     return order
 
 
@@ -63,12 +64,12 @@ def race(end):
     best = Search(name=largest(SIZE), way="ours")
     names = ("ours, prior of 9 (redrawn)", "ours, prior of 9 (redrawn), ε = 1")
     searches = {kind: [*(Search(name=name, way="ours") for name in names), best] for kind in KINDS}
-    return forwards.race(Inline, TRIAL, people(3, 3, 0), searches, SIZE, 0, end, QUIET)
+    return races.race(Inline, TRIAL, people(3, 3, 0), searches, SIZE, 0, end, QUIET)
 
 
 def test_everybody_searches_in_the_ways_that_matter_before_the_foremost_do_in_all(done):
     raced = race(NO_END)
-    ways = len(FIRST) + len(forwards.LATER) + 3
+    ways = len(FIRST) + len(LATER) + 3
     assert len(done) == len(set(done)) == 6 * ways + 5
     assert {name for _, _, name in done[:6]} == {GRADIENT}, "whoever searches before it computes it too"
     assert {name for _, _, name in done[6 : 6 * 3]} == {ALONE, largest(SIZE)}

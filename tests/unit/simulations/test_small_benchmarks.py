@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from simulations.benchmarks import bending, foresight, forwards, quality, timesteps
+from simulations.benchmarks import bending, foresight, forwards, quality, timesteps, ways
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +17,13 @@ def kept(tmp_path_factory):
 @pytest.mark.slow
 def test_forwards_in_small_puts_all_searches_side_by_side(kept):
     report = forwards.run(full=False, seed=0, kept=kept)
-    for kind in forwards.KINDS:
+    for kind in ways.KINDS:
         searches = [row["search"] for row in report.rows if row["kind"] == kind]
-        assert searches[:3] == [forwards.GRADIENT, forwards.ALONE, forwards.REFERENCE]
-        assert searches[-1] == forwards.largest(forwards.SMALL)  # at ε = 1 eight people have none
+        assert searches[:3] == [ways.GRADIENT, ways.ALONE, ways.REFERENCE]
+        assert searches[-1] == ways.largest(ways.SMALL)  # at ε = 1 eight people have none
         shares = {row["search"]: float(row["end share"]) for row in report.rows if row["kind"] == kind}
-        assert shares[forwards.GRADIENT] == pytest.approx(1, abs=0.02)
-    assert all(row["of"] == forwards.SMALL.newcomers for row in report.rows)
+        assert shares[ways.GRADIENT] == pytest.approx(1, abs=0.02)
+    assert all(row["of"] == ways.SMALL.newcomers for row in report.rows)
     assert len(report.bars) == 8
     learned = {path: path.stat().st_mtime_ns for path in kept.rglob("*.npz")}
     assert forwards.run(full=False, seed=0, kept=kept).rows == report.rows
@@ -33,9 +33,9 @@ def test_forwards_in_small_puts_all_searches_side_by_side(kept):
 @pytest.mark.slow
 def test_quality_in_small_draws_with_every_ways_tokens(kept, tmp_path):
     report = quality.run(full=False, seed=0, kept=kept, out=tmp_path)
-    for kind in quality.KINDS:
+    for kind in ways.KINDS:
         found = {row["pictures"]: row for row in report.rows if row["kind"] == kind}
-        assert list(found)[:4] == [quality.REAL, quality.UNTAUGHT, quality.GRADIENT, quality.PUBLISHED]
+        assert list(found)[:4] == [quality.REAL, quality.UNTAUGHT, ways.GRADIENT, quality.PUBLISHED]
         assert float(found[quality.REAL]["likeness"]) > float(found[quality.UNTAUGHT]["likeness"])
         assert float(found[quality.REAL]["cosine"]) > float(found[quality.UNTAUGHT]["cosine"])
     assert len(report.bars) == 14  # one newcomer alone is held to all
