@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from client.backbone.compact import CompactEngine, Form
 from client.backbone.engine import TorchEngine
@@ -81,6 +82,7 @@ def measured(order: Order) -> dict[str, Value]:
     if done.returncode:
         raise ConfigError(f"measuring {order.way!r} ended with {done.returncode}: {done.stderr[-600:] or 'no memory?'}")
     row: dict[str, Value] = json.loads(done.stdout.splitlines()[-1])
+    Console(stderr=True).print(f"{order.way}, {order.side} x {order.side}: {row['running MB']:,.0f} MB")
     return row
 
 

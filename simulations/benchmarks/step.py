@@ -7,12 +7,14 @@ them, which is what the gate judges, and of losses a thousandth apart, as the pu
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from client.backbone.compact import EXACT, CompactEngine, Form
 from client.backbone.engine import TorchEngine
@@ -75,7 +77,7 @@ def timed(subject: Subject, cache: Path, seed: int) -> list[dict[str, Value]]:
         }
         steps["our search", "differences"], searched = search_step(ours, side, seed)
         forwards = {"published loop": 3, "ours": 3, "our search": searched}
-        seconds = dict(zip(steps, best_of(list(steps.values())), strict=True))
+        seconds = best_of(steps, f"{subject.name}, {side} x {side}")
         first = seconds["published loop", "quanto"] / forwards["published loop"]
         for (loop, engine), took in seconds.items():
             each = took / forwards[loop]
@@ -107,15 +109,18 @@ def followed(engines: dict[str, Scored], subject: Subject, cache: Path) -> dict[
     }
 
 
-def best_of(steps: list[Step], rounds: int = ROUNDS) -> list[float]:
+def best_of(steps: dict[tuple[str, str], Step], what: str, rounds: int = ROUNDS) -> dict[tuple[str, str], float]:
     """Return the least processor time of each step, all of them taking turns; the first round is for warming up."""
-    found: list[list[float]] = [[] for _ in steps]
-    for _ in range(rounds + 1):
-        for step, times in zip(steps, found, strict=True):
+    told, found = Console(stderr=True), dict.fromkeys(steps, math.inf)
+    for turn in range(rounds + 1):
+        for (loop, engine), step in steps.items():
             begun = time.process_time()
             step()
-            times.append(time.process_time() - begun)
-    return [min(times[1:]) for times in found]
+            took = time.process_time() - begun
+            if turn:
+                found[loop, engine] = min(took, found[loop, engine])
+            told.print(f"{what}, round {turn} of {rounds}: {loop}, {engine}: {took:.3g} s")
+    return found
 
 
 def report(rows: list[dict[str, Value]], seed: int, *, full: bool) -> Report:

@@ -10,8 +10,9 @@ from simulations.benchmarks.shapes import write_shape
 
 
 @pytest.mark.slow
-def test_a_step_of_ours_stands_beside_the_published_loop():
+def test_a_step_of_ours_stands_beside_the_published_loop(capsys):
     report = step.run(full=False, seed=0)
+    assert capsys.readouterr().err.count("round 2 of 2: ") == len(report.rows)
     found = {(row["backbone"], row["loop"], row["engine"]): row for row in report.rows}
     assert len(found) == 10
     assert all(float(row["seconds"]) > 0 for row in report.rows)
@@ -21,8 +22,9 @@ def test_a_step_of_ours_stands_beside_the_published_loop():
 
 
 @pytest.mark.slow
-def test_memory_is_measured_in_processes_of_their_own():
+def test_memory_is_measured_in_processes_of_their_own(capsys):
     report = memory.run(full=False, seed=0)
+    assert capsys.readouterr().err.count("8 x 8: ") == len(memory.WAYS)
     assert [row["way"] for row in report.rows] == list(memory.WAYS)
     libraries = float(report.rows[0]["running MB"])
     assert 100 < libraries < 2000
