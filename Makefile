@@ -36,7 +36,7 @@ setup: .venv/.stamp  ## make .venv with everything in it, at the tested versions
 	@touch $@
 
 demo: setup  ## many people learn, share and help the next ones; writes build/demo/report.html
-	$(BIN)/python -m simulations.demo $(ARGS)
+	$(BIN)/shoal-sim demo $(ARGS)
 
 test: setup  ## the quick tests
 	$(BIN)/python -m pytest $(ARGS)

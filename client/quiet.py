@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import os
+from typing import Final
+
+SILENT: Final = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin starve each other on a busy machine
+}
+"""What the libraries read when they are imported; whoever says otherwise is heard."""
+
+
+def silence() -> None:
+    """Set the variables for libraries that are not imported yet, here and in processes begun from here."""
+    for variable, value in SILENT.items():
+        os.environ.setdefault(variable, value)
 
 
 def quiet() -> None:
     """Switch off telemetry, progress bars and warnings of the model libraries; call it before they are imported."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve each other on a busy machine
+    silence()
     from diffusers.utils import logging as diffusers_logging  # noqa: PLC0415 - reads the variables when imported
     from transformers.utils import logging as transformers_logging  # noqa: PLC0415 - the same
 

@@ -1,5 +1,6 @@
 """`shoal-sim`: what a researcher does."""
 
+# ruff: noqa: E402 - model libraries speak up when they are imported, so they are told before
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Annotated
 import numpy as np
 import typer
 
+from client.quiet import quiet, silence
+
+silence()
+
 from client.backbone.engine import TorchEngine
 from client.backbone.lexicon import FILE, write_lexicon
 from client.backbone.probing import make_lexicon
-from client.quiet import quiet
 from simulations import bootstrap, demo
 from simulations.basis import public_basis
 from simulations.benchmarks import __main__ as benchmarks

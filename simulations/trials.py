@@ -6,11 +6,11 @@ pictures, both measured on one fixed set of draws that no search sees.
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import cma
 import numpy as np
 import torch
 from torch import Tensor
@@ -190,6 +190,9 @@ def evolution(
     Gradient-free textual inversion (Fei et al., arXiv:2304.05818): a fixed subspace from principal components of the
     vocabulary, evolution strategy on its coordinates. Each generation shares one draw, as each step of ours does.
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Could not import matplotlib")  # nothing is plotted
+        import cma  # noqa: PLC0415 - see above
     course = Course(engine, target, kind, to_the_end)
     generator = torch.Generator().manual_seed(seed)
     shape = shaped(vocabulary_covariance(engine.vocabulary()), engine.anchor(class_word), None)

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from client.quiet import silence
 from common.errors import ShoalError
 from simulations.benchmarks.framework import show, write
 
@@ -37,13 +38,6 @@ BENCHMARKS = {
 LOG_WIDTH = 200
 """Columns where there is no terminal: in a log of 80 a table's cells are cut off."""
 
-QUIET = {
-    "TRANSFORMERS_VERBOSITY": "error",
-    "DIFFUSERS_VERBOSITY": "error",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-}
-"""Model libraries speak up while they load; a table should stand alone. Read on import, so set before."""
-
 
 def main(
     name: Annotated[str, typer.Argument(help="; ".join(f"{n}: {what}" for n, what in BENCHMARKS.items()))],
@@ -58,8 +52,7 @@ def main(
         raise typer.BadParameter(f"no benchmark {name!r}; there are {', '.join(BENCHMARKS)}")
     if model is not None:
         os.environ["SHOAL_MODEL"] = str(model)
-    for variable, value in QUIET.items():
-        os.environ.setdefault(variable, value)
+    silence()
     try:
         report = import_module(f"simulations.benchmarks.{name}").run(full=full, seed=seed)
     except ShoalError as error:

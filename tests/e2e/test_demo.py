@@ -18,8 +18,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 def test_a_small_demo_learns_holds_rounds_and_reports(tmp_path):
-    command = [sys.executable, "-m", "simulations.demo", "--small", "--out", str(tmp_path / "demo")]
-    subprocess.run(command, cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}, check=True, timeout=1500)
+    command = [Path(sys.executable).with_name("shoal-sim"), "demo", "--small", "--out", tmp_path / "demo"]
+    loud = {name: value for name, value in os.environ.items() if not name.endswith("_VERBOSITY")}
+    ran = subprocess.run(
+        command, cwd=ROOT, env=loud | {"HF_HUB_OFFLINE": "1"}, check=True, timeout=1500, capture_output=True, text=True
+    )
+    assert "newcomers drawn: 2 of 2" in ran.stdout
+    assert "requires torchvision" not in ran.stderr
+    assert "matplotlib" not in ran.stderr
     report = json.loads((tmp_path / "demo" / "report.json").read_text())
     assert (report["people"], report["rounds"], report["new_people"]) == (12, 2, 2)
     assert set(report["forwards_to_target"]) == {"zoodip_reference", "without_prior", "with_prior"}
