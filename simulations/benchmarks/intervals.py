@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -27,9 +26,8 @@ def median_interval(values: Sequence[float], seed: int = 0) -> tuple[float, floa
     """
     numbers = np.asarray(values, dtype=np.float64)
     drawn = np.random.default_rng(seed).choice(numbers, (RESAMPLES, len(numbers)))
-    medians = np.sort(_medians(drawn))
-    tail = (1 - LEVEL) / 2
-    low, high = medians[math.floor(tail * (RESAMPLES - 1))], medians[math.ceil((1 - tail) * (RESAMPLES - 1))]
+    medians = _medians(drawn)
+    low, high = np.quantile(medians, TAILS[0], method="lower"), np.quantile(medians, TAILS[1], method="higher")
     return float(_medians(numbers[None])[0]), float(low), float(high)
 
 
@@ -39,6 +37,11 @@ def _medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     count = ordered.shape[1]
     found: NDArray[np.float64] = (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2
     return found
+
+
+def _people(count: int, seed: int) -> NDArray[np.int64]:
+    """Draw resamples of so many people, by number, shape (resamples, people)."""
+    return np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
 
 
 def medians_interval(
@@ -56,7 +59,7 @@ def medians_interval(
         seed: of the resampling.
     """
     pairs = np.asarray(mine, np.float64), np.asarray(other, np.float64)
-    rows = np.random.default_rng(seed).integers(len(pairs[0]), size=(RESAMPLES, len(pairs[0])))
+    rows = _people(len(pairs[0]), seed)
     value = compare(*(_medians(each[None]) for each in pairs))
     low, high = np.quantile(compare(*(_medians(each[rows]) for each in pairs)), TAILS, method="nearest")
     return float(value[0]), float(low), float(high)
@@ -79,7 +82,7 @@ def ratio_interval(mine: Sequence[float], other: Sequence[float], seed: int = 0)
         seed: of the resampling.
     """
     pairs = np.stack([np.asarray(mine, np.float64), np.asarray(other, np.float64)])
-    rows = np.random.default_rng(seed).integers(pairs.shape[1], size=(RESAMPLES, pairs.shape[1]))
+    rows = _people(pairs.shape[1], seed)
     over, under = pairs.mean(axis=1)
     if not under > 0:
         return float("nan"), float("nan"), float("nan")
