@@ -14,6 +14,11 @@ TAILS: Final = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 """Shares of resamples below an interval's bounds."""
 
 
+def _people(count: int, seed: int) -> NDArray[np.int64]:
+    """Draw resamples of so many people, by number, shape (resamples, people)."""
+    return np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
+
+
 def median_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
     """Return the median and its percentile bootstrap interval (Efron 1979) over whoever was measured.
 
@@ -25,8 +30,7 @@ def median_interval(values: Sequence[float], seed: int = 0) -> tuple[float, floa
         Median, lower and upper bound; infinite where half and more of (a resample of) the values are.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    drawn = np.random.default_rng(seed).choice(numbers, (RESAMPLES, len(numbers)))
-    medians = _medians(drawn)
+    medians = _medians(numbers[_people(len(numbers), seed)])
     low, high = np.quantile(medians, TAILS[0], method="lower"), np.quantile(medians, TAILS[1], method="higher")
     return float(_medians(numbers[None])[0]), float(low), float(high)
 
@@ -37,11 +41,6 @@ def _medians(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     count = ordered.shape[1]
     found: NDArray[np.float64] = (ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2
     return found
-
-
-def _people(count: int, seed: int) -> NDArray[np.int64]:
-    """Draw resamples of so many people, by number, shape (resamples, people)."""
-    return np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
 
 
 def medians_interval(
@@ -68,7 +67,7 @@ def medians_interval(
 def share_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
     """Return the mean and its bootstrap interval, as `median_interval` does for the median."""
     numbers = np.asarray(values, dtype=np.float64)
-    means = np.random.default_rng(seed).choice(numbers, (RESAMPLES, len(numbers))).mean(axis=1)
+    means = numbers[_people(len(numbers), seed)].mean(axis=1)
     low, high = np.quantile(means, TAILS)
     return float(numbers.mean()), float(low), float(high)
 
