@@ -30,13 +30,16 @@ def draw_comparison(model: Path, comparison: Comparison, seed: int) -> dict[str,
     pipeline, own, person = load_pipeline(model), fingerprint(model), comparison.person
     prompt = person.captions[0] if person.captions else "{}"
     photos = [np.asarray(Image.open(f).convert("RGB")) for f in sorted(comparison.photos.glob("*.png"))]
-    found = {"photos": np.stack(photos)}
-    for search, tokens in comparison.tokens.items():
-        names = [f"{search.replace('_', '-')}-{stage}" for stage in range(len(tokens))]
-        taught = [Taught(name, own, token) for name, token in zip(names, tokens, strict=True)]
-        add_concepts(pipeline, model, taught)
-        found[search] = np.stack([_drawn(pipeline, prompt.format(f"<{name}>"), seed) for name in names])
-    return found
+    taught = {
+        search: [Taught(f"{search.replace('_', '-')}-{stage}", own, token) for stage, token in enumerate(tokens)]
+        for search, tokens in comparison.tokens.items()
+    }
+    add_concepts(pipeline, model, [token for some in taught.values() for token in some])
+    drawn = {
+        search: np.stack([_drawn(pipeline, prompt.format(f"<{token.name}>"), seed) for token in some])
+        for search, some in taught.items()
+    }
+    return {"photos": np.stack(photos)} | drawn
 
 
 def strip(pictures: dict[str, dict[str, NDArray[np.uint8]]], search: str = "with_prior") -> Image.Image:
