@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +35,7 @@ from simulations.population import Person, people, write_pictures
 from simulations.report import DemoReport, Newcomer, Quartiles, write_report
 from simulations.run import Federation
 from simulations.work import Comparison, Job, compare_with_own_prior, learn_and_keep, peak_memory_mb
+from simulations.workers import workers
 
 T = TypeVar("T")
 
@@ -124,13 +124,12 @@ class Demo:
             poll_seconds=1.0,
         )
 
-    def run(self) -> tuple[list[dict[str, Any]], list[Comparison]]:
+    def run(self, pool: ProcessPoolExecutor) -> tuple[list[dict[str, Any]], list[Comparison]]:
         """Learn wave by wave while rounds run, then compare the newcomers' searches."""
         settings = self.settings()
         people_folder = self.job.people
         with (
             Federation(settings, people_folder=people_folder, people=len(self.everyone)) as running,
-            self._workers() as pool,
             _bars(self.console) as bars,
         ):
             learned = []
@@ -144,16 +143,13 @@ class Demo:
             compared = list(_told(bars, comparisons, len(self.newcomers), "newcomers compare"))
         return learned, compared
 
-    def draw(self, compared: list[Comparison]) -> dict[str, dict[str, NDArray[np.uint8]]]:
+    def draw(self, pool: ProcessPoolExecutor, compared: list[Comparison]) -> dict[str, dict[str, NDArray[np.uint8]]]:
         """Return each newcomer's own pictures and what each search's tokens draw, by label (`draw_comparison`)."""
         count = len(compared)
-        with self._workers() as pool, _bars(self.console) as bars:
+        with _bars(self.console) as bars:
             drawn = pool.map(draw_comparison, [self.job.model] * count, compared, [self.plan.seed] * count)
             found = list(_told(bars, drawn, count, "newcomers drawn"))
         return {comparison.label: pictures for comparison, pictures in zip(compared, found, strict=True)}
-
-    def _workers(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(self.plan.workers, multiprocessing.get_context("spawn"), initializer=quiet)
 
     def _await_version(self, version: int, running: Federation, patience: float = 180) -> None:
         """Wait until everybody holds both kinds' prior of this version.
@@ -288,10 +284,11 @@ def main(
     console = Console()
     begun = time.monotonic()
     demo = Demo(replace(plan, seed=seed), out, model, console)
-    learned, compared = demo.run()
-    report = report_of(demo, learned, compared, time.monotonic() - begun)
-    (out / "report.json").write_text(json.dumps(report, indent=1))  # before pictures: drawing may be stopped
-    pictures = demo.draw(compared)
+    with workers(plan.workers) as pool:
+        learned, compared = demo.run(pool)
+        report = report_of(demo, learned, compared, time.monotonic() - begun)
+        (out / "report.json").write_text(json.dumps(report, indent=1))  # before pictures: drawing may be stopped
+        pictures = demo.draw(pool, compared)
     report["seconds"] = time.monotonic() - begun
     (out / "report.json").write_text(json.dumps(report, indent=1))
     write_report(out / "report.html", report, pictures)

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from client.learn.published import PUBLISHED_FORWARDS
-from client.quiet import quiet
 from server.settings import CLIPS
 from simulations.basis import public_basis
 from simulations.benchmarks.framework import Bar, Report
@@ -42,6 +40,7 @@ from simulations.benchmarks.ways import (
     without_noise,
 )
 from simulations.population import Person, crowd, owner_of_many, people
+from simulations.workers import workers
 
 
 def run(*, full: bool, seed: int, kept: Path = KEPT) -> Report:
@@ -53,7 +52,7 @@ def run(*, full: bool, seed: int, kept: Path = KEPT) -> Report:
     newcomers = people(size.newcomers, size.newcomers, seed)
     searches: dict[Kind, list[Search]] = {}
     needed: list[str] = []
-    with ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet) as pool:
+    with workers(2) as pool:
         for kind in KINDS:
             learned = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
             searches[kind] = priors(learned, kind, trial, size, seed)

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
-from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -28,7 +27,6 @@ from torch import nn
 
 from client.backbone.engine import fingerprint
 from client.generate import add_concepts
-from client.quiet import quiet
 from client.taught import Taught
 from simulations.benchmarks.features import features, load_classifier
 from simulations.benchmarks.forwards import learned_by_crowd, priors
@@ -65,6 +63,7 @@ from simulations.demo import MODEL
 from simulations.pictograms.data import HELD_OUT_STYLE
 from simulations.pictograms.sampling import Sampling, draw, load_pipeline
 from simulations.population import ARCHIVE, Person, people
+from simulations.workers import workers
 
 UNTAUGHT, PUBLISHED = "untaught (class word)", REFERENCE
 REAL, SHUFFLED = "real pictures", "shuffled"
@@ -115,8 +114,7 @@ def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/ben
     rows: list[dict[str, Value]] = []
     bars: list[Bar] = []
     sheets: list[NDArray[np.uint8]] = []
-    workers = ProcessPoolExecutor(2, get_context("spawn"), initializer=quiet)
-    with zipfile.ZipFile(ARCHIVE) as archive, workers as pool:
+    with zipfile.ZipFile(ARCHIVE) as archive, workers(2) as pool:
         scorer = Scorer(gallery=load_gallery(PATH), classifier=load_classifier(), archive=archive)
         for kind in KINDS:
             asks = {person: wanted(person, scorer, seed) for person in newcomers if person.kind == kind}

@@ -9,10 +9,8 @@ without the taste.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +42,7 @@ from simulations.benchmarks.taste_page import write_page
 from simulations.demo import MODEL
 from simulations.report import png_address
 from simulations.tastes import ATTRIBUTES, CHOOSING, HELD_OUT, Judge, Person, tastes
+from simulations.workers import workers
 
 OUT: Final = Path("build/bench")
 WON: Final = 0.76
@@ -178,7 +177,7 @@ def run(*, full: bool, seed: int) -> Report:
     size = FULL if full else SMALL
     everyone = tastes(size.others + size.newcomers, seed)
     others, newcomers = everyone[: size.others], everyone[size.others :]
-    with ProcessPoolExecutor(size.workers, get_context("spawn"), initializer=quiet) as pool:
+    with workers(size.workers) as pool:
         bank = draw_bank(size, seed)
         found = list(_told(pool.map(displacement, others, [bank] * len(others), [size] * len(others)), "people choose"))
         engine = room().engine
