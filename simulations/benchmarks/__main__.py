@@ -5,11 +5,12 @@ The exit code is 0 even where a bar fails: a benchmark measures, tests judge. A 
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -45,6 +46,8 @@ def main(
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
     model: Annotated[Path | None, typer.Option(help="A backbone's folder; sets SHOAL_MODEL.")] = None,
     out: Annotated[Path, typer.Option(help="Where NAME.json goes.")] = Path("build/bench"),
+    kind: Annotated[Literal["object", "style"] | None, typer.Option(help="Newcomers of one kind alone.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="No search is begun later; another run goes on.")] = None,
 ) -> None:
     """Run one benchmark."""
     console = Console(width=None if sys.stdout.isatty() else LOG_WIDTH)
@@ -53,8 +56,13 @@ def main(
     if model is not None:
         os.environ["SHOAL_MODEL"] = str(model)
     silence()
+    run = import_module(f"simulations.benchmarks.{name}").run
+    given = {"kinds": kind and (kind,), "minutes": minutes}
+    given = {option: value for option, value in given.items() if value is not None}
+    if unknown := given.keys() - inspect.signature(run).parameters.keys():
+        raise typer.BadParameter(f"benchmark {name} has no {' and no '.join(sorted(unknown))}")
     try:
-        report = import_module(f"simulations.benchmarks.{name}").run(full=full, seed=seed)
+        report = run(full=full, seed=seed, **given)
     except ShoalError as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error

@@ -1,7 +1,8 @@
 """Write what benchmarks measured into docs/, and keep their files in docs/measured/: nobody types a number twice.
 
 Files of another seed than the last go on to stand beside it, in docs/measured/seed-N, and of what takes other time and
-memory on another processor those of another one, in a folder of its name.
+memory on another processor those of another one, in a folder of its name. What has one kind of newcomers alone stands
+beside at once.
 
 for name in bending foresight forwards quality timesteps step memory large taste; do make bench NAME=$name FULL=1; done
 python -m simulations.benchmarks.document
@@ -14,6 +15,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+import numpy as np
 
 from simulations.benchmarks.framework import Value, cell
 from simulations.benchmarks.tables import BENCH, bars, insert, read, source, table
@@ -31,6 +34,8 @@ SEEDED: Final = ("forwards", "quality")
 MACHINED: Final = ("step", "memory")
 """Benchmarks of what a processor takes: all processors stand one after the other."""
 KINDS: Final = ("object", "style")
+OVER_THE_GRADIENT: Final = re.compile(r"(?P<kind>\w+): (?P<score>\w+), .+, over the gradient's \(at least\)")
+"""Promises of pictures that are shares of the gradient's."""
 
 
 def measured(reports: dict[str, dict[str, Any]], beside: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> str:
@@ -50,6 +55,7 @@ def measured(reports: dict[str, dict[str, Any]], beside: Mapping[str, Sequence[d
         if further and name in SEEDED:
             seeds = sorted((one, *further), key=lambda each: int(each["seed"]))
             found += ["**All seeds**", *([_searches(seeds)] if name == "forwards" else []), _kept(seeds)]
+            found += [_together(seeds)] if name == "quality" else []
     return "\n\n".join(found)
 
 
@@ -59,14 +65,15 @@ def others(kept: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _searches(reports: Sequence[dict[str, Any]]) -> str:
-    """Put what everybody ran with every seed side by side."""
+    """Put what everybody ran with every seed side by side, or with every seed that has both kinds."""
     whole = max(row["of"] for row in reports[0]["rows"])
     rows = [{(row["kind"], row["search"]): row for row in one["rows"] if row["of"] == whole} for one in reports]
-    shared = [key for key in rows[-1] if all(key in one for one in rows)]
+    both = [one for report, one in zip(reports, rows, strict=True) if _kinds(report) == set(KINDS)]
     found = [
         {"kind": kind, "search": search}
-        | {_seed(report): _told(one[kind, search]) for report, one in zip(reports, rows, strict=True)}
-        for kind, search in shared
+        | {_seed(report): _told(one.get((kind, search))) for report, one in zip(reports, rows, strict=True)}
+        for kind, search in both[-1]
+        if all((kind, search) in one for one in both)
     ]
     head = f"{whole} newcomers of each kind with each; median forwards to target, met by, median end share:"
     return f"{head}\n\n{table(found)}"
@@ -75,20 +82,61 @@ def _searches(reports: Sequence[dict[str, Any]]) -> str:
 def _kept(reports: Sequence[dict[str, Any]]) -> str:
     """Put what came of promises with every seed side by side."""
     values = [{bar["what"]: bar for bar in report["bars"]} for report in reports]
+    bounds = {what: bar["bound"] for one in reversed(values) for what, bar in one.items()}
     promises = [
-        {"promise": what, "bound": bar["bound"]}
+        {"promise": what, "bound": bound}
         | {_seed(report): _held(one.get(what)) for report, one in zip(reports, values, strict=True)}
-        for what, bar in values[-1].items()
+        for what, bound in bounds.items()
     ]
     return table(promises)
+
+
+def _together(reports: Sequence[dict[str, Any]]) -> str:
+    """Give what pictures keep of the gradient's over all seeds whose own is known with an interval.
+
+    A ratio of means over everybody is the mean of the seeds' ratios, each weighed by the gradient's sum; its interval
+    follows from theirs, which are of other people each.
+    """
+    found: dict[str, list[tuple[float, float, float, int]]] = {}
+    bounds: dict[str, float] = {}
+    for report in reports:
+        rows = {(row["kind"], row["pictures"]): row for row in report["rows"]}
+        for bar in report["bars"]:
+            told = OVER_THE_GRADIENT.fullmatch(bar["what"])
+            if told and bar.get("low") is not None:
+                yardstick = rows[told["kind"], "gradient"]
+                count, half = yardstick["of"], (bar["high"] - bar["low"]) / 2
+                seed = (count * yardstick[told["score"]], bar["value"], half, count)
+                found.setdefault(bar["what"], []).append(seed)
+                bounds[bar["what"]] = bar["bound"]
+    lines = []
+    for what, seeds in found.items():
+        weights, ratios, halves, counts = (np.array(column) for column in zip(*seeds, strict=True))
+        weights = weights / weights.sum()
+        ratio, half = float(weights @ ratios), float(np.linalg.norm(weights * halves))
+        lines.append(
+            {
+                "promise": what,
+                "seeds": len(seeds),
+                "newcomers": int(counts.sum()),
+                "measured": _between(ratio, ratio - half, ratio + half, said=cell),
+                "bound": bounds[what],
+                "holds": "yes" if ratio >= bounds[what] else "NO",
+            }
+        )
+    return f"All seeds together, but those before intervals were written:\n\n{table(lines)}"
+
+
+def _kinds(report: dict[str, Any]) -> set[str]:
+    return {row["kind"] for row in report["rows"]}
 
 
 def _seed(report: dict[str, Any]) -> str:
     return f"seed {report['seed']}"
 
 
-def _told(row: dict[str, Any]) -> str:
-    return f"{_whole_number(row['median'])}; {row['reached']}; {_two(row['end share'])}"
+def _told(row: dict[str, Any] | None) -> str | None:
+    return None if row is None else f"{_whole_number(row['median'])}; {row['reached']}; {_two(row['end share'])}"
 
 
 def _held(bar: dict[str, Any] | None) -> str | None:
@@ -163,15 +211,26 @@ def _promises(report: dict[str, Any]) -> str:
 
 
 def keep(report: dict[str, Any], kept: Path, name: str) -> None:
-    """Write a benchmark's file, beside the last one's if that had another seed, or was of another processor."""
+    """Write a benchmark's file, beside the last one's if that had another seed, or was of another processor.
+
+    What has one kind of newcomers alone takes the place of nothing that has both: it goes beside the last one, or
+    nowhere where that or what stands beside it has the same seed.
+    """
     path, own = kept / f"{name}.json", _aside(report, name)
+    aside = None if own is None else kept / own / path.name
     if path.is_file():
-        last = _aside(read(name, kept), name)
-        if last is not None and last != own:
+        before = read(name, kept)
+        last = _aside(before, name)
+        if name in SEEDED and aside is not None and _kinds(report) < _kinds(before):
+            if last == own or (aside.is_file() and _kinds(report) < _kinds(read(name, aside.parent))):
+                return
+            path, aside = aside, None
+        elif last is not None and last != own:
             (kept / last).mkdir(exist_ok=True)
             path.replace(kept / last / path.name)
-    if own is not None:
-        (kept / own / path.name).unlink(missing_ok=True)  # the last word on this seed or processor is this one
+    if aside is not None:
+        aside.unlink(missing_ok=True)  # the last word on this seed or processor is this one
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -188,9 +247,9 @@ def main() -> None:
     """Renew the tables: of what was measured anew, and as kept of the rest."""
     KEPT.mkdir(parents=True, exist_ok=True)
     for document, names in DOCUMENTS.items():
-        found = {name: read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT) for name in names}
-        for name, report in found.items():
-            keep(report, KEPT, name)
+        for name in names:
+            keep(read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT), KEPT, name)
+        found = {name: read(name, KEPT) for name in names}
         told = measured(found, {name: others(KEPT, name) for name in (*SEEDED, *MACHINED)})
         document.write_text(insert(document.read_text(encoding="utf-8"), told), encoding="utf-8")
         print(f"written to {document}")

@@ -43,22 +43,25 @@ from simulations.population import Person, crowd, owner_of_many, people
 from simulations.workers import workers
 
 
-def run(*, full: bool, seed: int, kept: Path = KEPT) -> Report:
-    """Run the benchmark on objects and on styles."""
+def run(
+    *, full: bool, seed: int, kept: Path = KEPT, kinds: Sequence[Kind] = KINDS, minutes: float | None = None
+) -> Report:
+    """Run the benchmark on objects and on styles, or on one of the two; no search is begun after ``minutes``."""
     size, told, end = FULL if full else SMALL, Console(stderr=True), time.time()
-    end += 60 * size.minutes
+    end += 60 * (size.minutes if minutes is None else minutes)
     trial = trial_of(size, kept)
     searcher(kept)  # its int8 shards are made once, not by every worker
-    newcomers = people(size.newcomers, size.newcomers, seed)
+    newcomers = people(size.newcomers, size.newcomers, seed)  # crowds and owners are apart from all of them
     searches: dict[Kind, list[Search]] = {}
     needed: list[str] = []
     with workers(2) as pool:
-        for kind in KINDS:
+        for kind in kinds:
             learned = learned_by_crowd(pool, trial, kind, newcomers, size, seed, told)
             searches[kind] = priors(learned, kind, trial, size, seed)
             needed += first_priors(learned, kind, trial, size, seed)
-        owner = owner_of_many(newcomers, size.borrowed, seed)
-        searches["style"].insert(0, Search(name=BORROWED, way="borrowed", owner=owner))
+        if "style" in kinds:
+            owner = owner_of_many(newcomers, size.borrowed, seed)
+            searches["style"].insert(0, Search(name=BORROWED, way="borrowed", owner=owner))
         raced = race(pool, trial, newcomers, searches, size, seed, end, told)
     return report(raced, needed, size, seed, full=full)
 

@@ -104,8 +104,10 @@ class Scorer:
         return features(self.classifier, pixels(self.archive, members))
 
 
-def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/bench")) -> Report:
-    """Draw with everybody's tokens and score; writes ``quality.png`` beside the table."""
+def run(
+    *, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/bench"), kinds: Sequence[Kind] = KINDS
+) -> Report:
+    """Draw with everybody's tokens, or those of one kind, and score; writes ``quality.png`` beside the table."""
     size, told = FULL if full else SMALL, Console(stderr=True)
     pictures = PICTURES if full else dict.fromkeys(KINDS, 2)
     trial = trial_of(size, kept)
@@ -116,7 +118,7 @@ def run(*, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/ben
     sheets: list[NDArray[np.uint8]] = []
     with zipfile.ZipFile(ARCHIVE) as archive, workers(2) as pool:
         scorer = Scorer(gallery=load_gallery(PATH), classifier=load_classifier(), archive=archive)
-        for kind in KINDS:
+        for kind in kinds:
             asks = {person: wanted(person, scorer, seed) for person in newcomers if person.kind == kind}
             asks = {person: some for person, some in asks.items() if some}
             some, tokens = learned(pool, trial, list(asks), newcomers, size, seed, told)
@@ -164,11 +166,12 @@ def learned(
     def those(*ways: Search) -> list[Person]:
         return [person for person in some if all(is_kept(trial, person, way) for way in ways)]
 
-    some = those(gradient, *ours) or some
+    searched = those(gradient, *ours)
+    some = searched or some
     ran = {person: sum(is_kept(trial, person, way) for way in (published, *longer)) for person in some}
     some = sorted(some, key=lambda person: -ran[person])
-    whose = [(gradient, some), (published, those(published) or some), *((way, those(published, way)) for way in longer)]
-    whose += [(way, some) for way in ours]
+    whose = [(gradient, some), (published, those(published) if searched else some)]
+    whose += [(way, those(published, way)) for way in longer] + [(way, some) for way in ours]
     tokens: dict[str, list[NDArray[np.float32] | None]] = {UNTAUGHT: [None] * len(some)}
     for way, each in whose:
         if each:

@@ -19,7 +19,6 @@ from simulations.benchmarks.ways import (
     BORROWED,
     FIRST,
     GRADIENT,
-    KINDS,
     LATER,
     REFERENCE,
     Kind,
@@ -74,19 +73,19 @@ def race(
     end: float,
     told: Console,
 ) -> list[Raced]:
-    """Let newcomers learn in every way, until it is ``end`` on the clock.
+    """Let newcomers of the kinds that ``searches`` has learn in every way, until it is ``end`` on the clock.
 
     They take turns, and what matters most comes first (`in_turn`): whenever it ends, as many of each kind were
     measured.
     """
-    longer = {kind: longer_searches(size, kind) for kind in KINDS}
+    longer = {kind: longer_searches(size, kind) for kind in searches}
     tasks = in_turn(newcomers, searches, longer, size)
     everybody, ways = zip(*tasks, strict=True)
     reached = pool.map(_in_time, [trial] * len(tasks), everybody, ways, [end] * len(tasks))
     measured = counted(reached, len(tasks), "searches", told)
     raced = []
-    for kind in KINDS:
-        for search in (*FIRST, *longer[kind].values(), *LATER, *searches[kind]):
+    for kind, some in searches.items():
+        for search in (*FIRST, *longer[kind].values(), *LATER, *some):
             ends = {
                 person.number: result
                 for (person, way), result in zip(tasks, measured, strict=True)
@@ -104,37 +103,29 @@ def in_turn(
     size: Size,
 ) -> list[tuple[Person, Search]]:
     """Return who searches how, in the order in which they do (`Size.foremost`)."""
-    by_kind = _by_kind(newcomers)
+    by_kind = {kind: [person for person in newcomers if person.kind == kind] for kind in searches}
     turns = [person for both in zip(*by_kind.values(), strict=True) for person in both]
-    foremost = turns[: len(KINDS) * size.foremost]
-    main, then = (ALONE, largest(size), BORROWED), (*without_noise(size), REFERENCE)
-
-    def late(task: tuple[Person, Search]) -> int:
-        person, search = task
-        if search.name == GRADIENT:  # what all others are measured by: two at once would both compute it
-            return 0
-        if search.name in main:
-            return 1
-        if search.name in then:
-            return 2
-        if search.patience is not None:
-            return 3 if size.patient[person.kind][search.patience] == size.newcomers else 6
-        return 4 if person in foremost else 5
-
-    tasks = [(person, search) for person in turns for search in (*FIRST, *searches[person.kind], *LATER)]
-    for kind, some in longer.items():
-        for budget, search in some.items():
-            tasks += [(person, search) for person in by_kind[kind][: size.patient[kind][budget]]]
-    return sorted(tasks, key=late)  # stable: turns stay
+    ways = {kind: (*FIRST, *some, *LATER) for kind, some in searches.items()}
+    main, sizes = {ALONE, largest(size), BORROWED}, {*without_noise(size), REFERENCE}
+    # The gradient is what all others are measured by: two searches of somebody's at once would both compute it.
+    rounds = ({GRADIENT}, main, sizes - main)
+    soon = set[str]().union(*rounds)
+    tasks = [(person, way) for names in rounds for person in turns for way in ways[person.kind] if way.name in names]
+    patient = [
+        (way, by_kind[kind][: size.patient[kind][budget]])
+        for kind, some in longer.items()
+        for budget, way in some.items()
+    ]
+    tasks += [(person, way) for way, some in patient if len(some) == size.newcomers for person in some]
+    foremost = len(by_kind) * size.foremost
+    for some in (turns[:foremost], turns[foremost:]):
+        tasks += [(person, way) for person in some for way in ways[person.kind] if way.name not in soon]
+    return tasks + [(person, way) for way, some in patient if len(some) < size.newcomers for person in some]
 
 
 def _in_time(trial: Trial, person: Person, search: Search, end: float) -> Found | None:
     """Search, unless it is too late to begin; what was found earlier is always in time."""
     return found(trial, person, search) if time.time() < end or is_kept(trial, person, search) else None
-
-
-def _by_kind(newcomers: Sequence[Person]) -> dict[Kind, list[Person]]:
-    return {kind: [person for person in newcomers if person.kind == kind] for kind in KINDS}
 
 
 def counted(results: Iterable[T], count: int, what: str, told: Console, every: float = 60) -> list[T]:

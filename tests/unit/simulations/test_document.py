@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from simulations.benchmarks.document import DOCUMENTS, KEPT, MACHINED, SEEDED, keep, measured, others
+from simulations.benchmarks.document import DOCUMENTS, KEPT, MACHINED, SEEDED, _together, keep, measured, others
 from simulations.benchmarks.tables import BEGIN, END, insert, read
 
 ROOT = Path(__file__).parents[3]
+PARTS = ("rows", "bars")
+"""Of a report, what is of one kind or the other."""
 
 
 def reports_of(document):
@@ -56,11 +58,27 @@ def test_the_files_are_of_the_long_form(document):
     assert all(report["full"] for report in reports_of(document).values())
 
 
+def of_kinds(seed, value, *kinds):
+    return {"seed": seed, "rows": [{"kind": kind, "value": value} for kind in kinds]}
+
+
 def test_another_seed_stands_beside_the_last(tmp_path):
     for seed, value in ((0, 1), (1, 2), (1, 3), (0, 4)):
-        keep({"seed": seed, "rows": value}, tmp_path, "forwards")
-    assert read("forwards", tmp_path) == {"seed": 0, "rows": 4}
-    assert others(tmp_path, "forwards") == [{"seed": 1, "rows": 3}]
+        keep(of_kinds(seed, value, "object", "style"), tmp_path, "forwards")
+    assert read("forwards", tmp_path) == of_kinds(0, 4, "object", "style")
+    assert others(tmp_path, "forwards") == [of_kinds(1, 3, "object", "style")]
+
+
+def test_one_kind_alone_takes_the_place_of_nothing_that_has_both(tmp_path):
+    for seed, value in ((0, 1), (1, 2)):
+        keep(of_kinds(seed, value, "object", "style"), tmp_path, "quality")
+    for seed, value in ((0, 3), (1, 4), (2, 5), (2, 6)):
+        keep(of_kinds(seed, value, "object"), tmp_path, "quality")
+    assert read("quality", tmp_path) == of_kinds(1, 2, "object", "style")
+    assert others(tmp_path, "quality") == [of_kinds(0, 1, "object", "style"), of_kinds(2, 6, "object")]
+    keep(of_kinds(2, 7, "object", "style"), tmp_path, "quality")
+    assert read("quality", tmp_path) == of_kinds(2, 7, "object", "style")
+    assert [one["seed"] for one in others(tmp_path, "quality")] == [0, 1]
 
 
 def test_another_processor_stands_beside_the_last(tmp_path):
@@ -96,3 +114,33 @@ def test_what_one_seed_did_not_keep_is_said_with_all_seeds(name):
     assert told.count("0.75, NO") == len(worse)
     assert told.count("**All seeds**") == 1
     assert ("30 newcomers of each kind with each" in told) == (name == "forwards")
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_seed_of_one_kind_alone_hides_nothing_of_the_other(name):
+    report = read(name, ROOT / KEPT)
+    alone = report | {"seed": 77}
+    alone |= {part: [one for one in report[part] if "object" in one.get("what", one.get("kind"))] for part in PARTS}
+    both = measured({name: report}, {name: [report | {"seed": 77}]})
+    told = measured({name: report}, {name: [alone]})
+    assert told.count("\n| style |") == both.count("\n| style |")
+    assert told.count("\n| style: ") == both.count("\n| style: ")
+
+
+def seen(seed, ours, gradient, half, of=30):
+    what = "object: agreement, ours, over the gradient's (at least)"
+    row = {"kind": "object", "pictures": "gradient", "agreement": gradient, "of": of}
+    bar = {"what": what, "value": ours / gradient, "bound": 0.97, "holds": True}
+    return {"seed": seed, "rows": [row], "bars": [bar if half is None else bar | around(ours / gradient, half)]}
+
+
+def around(value, half):
+    return {"low": value - half, "high": value + half}
+
+
+def test_seeds_together_are_the_ratio_over_everybody():
+    told = _together([seen(0, 0.1, 0.5, None), seen(1, 0.2, 0.2, 0.3), seen(2, 0.27, 0.3, 0.4, of=60)])
+    weight = 0.2 * 30 / (0.2 * 30 + 0.3 * 60)
+    ratio = (0.2 * 30 + 0.27 * 60) / (0.2 * 30 + 0.3 * 60)
+    half = ((weight * 0.3) ** 2 + ((1 - weight) * 0.4) ** 2) ** 0.5
+    assert f"| 2 | 90 | {ratio:.3g} ({ratio - half:.3g} to {ratio + half:.3g}) | 0.97 | NO |" in told

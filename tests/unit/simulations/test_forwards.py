@@ -91,6 +91,17 @@ def test_when_time_is_up_only_what_is_kept_is_counted(done):
     assert all(each.row()["of"] == 1 for each in raced)
 
 
+def test_one_kind_alone_runs_what_it_would_beside_the_other(done):
+    race(NO_END)
+    both = list(done)
+    done.clear()
+    best = {"style": [Search(name=largest(SIZE), way="ours")]}
+    raced = races.race(Inline, TRIAL, people(3, 3, 0), best, SIZE, 0, NO_END, QUIET)
+    redrawn = ("ours, prior of 9 (redrawn)", "ours, prior of 9 (redrawn), ε = 1")
+    assert done == [each for each in both if each[0] == "style" and each[2] not in redrawn]
+    assert {each.kind for each in raced} == {"style"}
+
+
 def raced(name, reached, shares, kind="object"):
     found = {number: result(*each) for number, each in enumerate(zip(reached, shares, strict=True)) if each[1]}
     return Raced(kind=kind, search=Search(name=name, way="ours"), found=found, seed=0)

@@ -91,13 +91,41 @@ def test_cells_are_short():
     ]
 
 
-def test_an_unknown_benchmark_names_those_there_are():
+@pytest.fixture
+def bench(monkeypatch):
+    """Run the command with the arguments; without a terminal's width, which would break lines."""
     import typer
 
     from simulations.benchmarks.__main__ import main
 
     program = typer.Typer()
     program.command()(main)
-    result = CliRunner().invoke(program, ["sped"])
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(program, list(arguments))
+
+
+def test_an_unknown_benchmark_names_those_there_are(bench):
+    result = bench("sped")
     assert result.exit_code == 2
     assert "backbone" in result.output
+
+
+def test_newcomers_of_one_kind_alone_are_the_benchmarks_own_affair(bench, monkeypatch, tmp_path):
+    from simulations.benchmarks import forwards
+
+    asked = []
+
+    def run(*, full, seed, kinds=("object", "style"), minutes=None):
+        asked.append((full, seed, kinds, minutes))
+        return Report(name="forwards", seed=seed, rows=[])
+
+    monkeypatch.setattr(forwards, "run", run)
+    for more in ([], ["--kind", "object", "--minutes", "2"]):
+        assert bench("forwards", "--seed", "3", "--out", str(tmp_path), *more).exit_code == 0
+    assert asked == [(False, 3, ("object", "style"), None), (False, 3, ("object",), 2.0)]
+
+
+def test_what_a_benchmark_does_not_know_is_refused(bench):
+    result = bench("timesteps", "--kind", "object", "--minutes", "2")
+    assert result.exit_code == 2
+    assert "benchmark timesteps has no kinds and no minutes" in result.output

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
+from simulations.benchmarks import quality
 from simulations.benchmarks.quality import BOUND, GRADIENT, PUBLISHED, SCORES, SHUFFLED, held
+from simulations.benchmarks.searches import Found
+from simulations.benchmarks.ways import SMALL
+from simulations.population import people
 
 PEOPLE = 40
 RNG = np.random.default_rng(0)
@@ -75,3 +82,28 @@ def test_one_newcomer_alone_is_held_to_all():
     found = {way: rows[:1] for way, rows in scores_of(0.3).items() if way != SHUFFLED}
     bars = held("object", found, OURS, 0)
     assert (len(names_of(bars, "gradient")), len(names_of(bars, "published"))) == (3, 4)
+
+
+class Inline:
+    """A pool that works at once, in order."""
+
+    map = staticmethod(lambda work, *columns: [work(*each) for each in zip(*columns, strict=True)])
+
+
+@pytest.mark.parametrize(
+    ("ran", "published"),
+    [((), 3), (("gradient", "ours"), 0), (("gradient", "ours", "published"), 2)],
+    ids=["nobody yet", "none as published", "two as published"],
+)
+def test_as_published_draw_those_who_searched_so_or_all_where_nobody_searched(monkeypatch, ran, published):
+    newcomers = people(3, 0, 0)
+    ways = {person.number: set(ran) - ({"published"} if person is newcomers[0] else set()) for person in newcomers}
+    token = Found(reached=1, share=1.0, forwards=1, token=np.zeros(2, np.float32), start="anchor")
+    monkeypatch.setattr(quality, "learned_by_crowd", lambda *_: np.zeros((1, 2)))
+    monkeypatch.setattr(quality, "priors", lambda *_: [])
+    monkeypatch.setattr(quality, "is_kept", lambda _trial, person, search: search.way in ways[person.number])
+    monkeypatch.setattr(quality, "found", lambda *_: token)
+    quiet = Console(file=io.StringIO())
+    some, tokens = quality.learned(Inline, None, newcomers, newcomers, SMALL, 0, quiet)
+    assert len(some) == len(tokens[GRADIENT]) == 3
+    assert len(tokens.get(PUBLISHED, [])) == published
