@@ -51,18 +51,16 @@ def learning_bar(console: Console, label: str) -> Iterator[Callable[[Learning], 
         TextColumn("forwards · loss {task.fields[loss]} {task.fields[curve]} · {task.fields[message]}", markup=False),
         TimeRemainingColumn(),
     )
-    losses: list[float] = []
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(label, total=None, loss="-", curve="", message="getting ready")
 
         def show(learning: Learning) -> None:
-            losses.append(learning.loss)
             bar.update(
                 task,
-                curve=sparkline(losses),
+                curve=sparkline(learning.losses),
                 completed=learning.forwards,
                 total=learning.total_forwards,
-                loss=f"{learning.loss:.4f}",
+                loss=f"{learning.losses[-1]:.4f}" if learning.losses else "-",
                 message=learning.message,
             )
 

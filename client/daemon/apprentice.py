@@ -72,7 +72,7 @@ def _learn(job: dict[str, Any], tell: Callable[..., None], ended: Callable[[], b
         nonlocal told
         if time.monotonic() - told >= BETWEEN_REPORTS:
             told = time.monotonic()
-            tell(forwards=now.forwards, total=now.total_forwards, loss=now.loss)
+            tell(forwards=now.forwards, total=now.total_forwards, losses=now.losses)
 
     listener = Listener(says=lambda text: tell(says=text), progress=progress, stop=lambda: ended() or is_paused(home))
     if job["kind"] == TASTE.kind:
@@ -86,7 +86,7 @@ def _learn(job: dict[str, Any], tell: Callable[..., None], ended: Callable[[], b
         again=True,
     )
     learned = study(lesson, job["model"], home, listener)
-    tell(forwards=learned.forwards, total=learned.forwards, loss=learned.loss)
+    tell(forwards=learned.forwards, total=learned.forwards, losses=learned.losses)
     return learned.reason != "paused"
 
 
@@ -97,7 +97,7 @@ def _learn_taste(job: dict[str, Any], listener: Listener, tell: Callable[..., No
     learned = study_taste(Path(job["home"]), job["model"], listener, forwards=job["forwards"])
     if learned is None:
         return True
-    tell(forwards=learned.forwards, total=learned.forwards, loss=learned.loss)
+    tell(forwards=learned.forwards, total=learned.forwards, losses=learned.losses)
     return learned.reason != "paused"
 
 

@@ -103,7 +103,7 @@ class Pupil:
             self.problem = str(answer["problem"])
         else:
             self.forwards, self.total = int(answer["forwards"]), int(answer["total"])
-            self.losses.append(float(answer["loss"]))
+            self.losses = [float(loss) for loss in answer["losses"]]
             self.first = self.first or (time.monotonic(), self.forwards)
 
 

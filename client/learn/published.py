@@ -12,7 +12,7 @@ from client.backbone.engine import Engine
 from client.backbone.latents import Latents, draw_batch
 from client.learn.reference import ReferenceSettings, published_draws, reference_search
 from client.learn.search import LossError
-from client.learn.settings import Learned, Progress, Reason
+from client.learn.settings import Learned, Progress, Reason, falling
 
 PUBLISHED_FORWARDS = 90_000
 """30,000 steps of three forwards (ZOODiP, arXiv:2503.14868, section 5)."""
@@ -66,8 +66,8 @@ def learn_as_published(
         spent, token = done, following
         if count % REPORTED_EVERY == 0:
             history.append((spent, score(token)))
-            told = Progress(forwards=spent, total_forwards=forwards, loss=history[-1][1], message="as published")
-            progress(told)
+            losses = falling(history)
+            progress(Progress(forwards=spent, total_forwards=forwards, losses=losses, message="as published"))
         reason = _reason(stopped=stop())
         if reason == "paused" or spent + settings.forwards > forwards:
             break

@@ -18,7 +18,7 @@ from client.learn.descent import Descent
 from client.learn.gate import choose_start
 from client.learn.photos import Photos
 from client.learn.preservation import preservation
-from client.learn.settings import Learned, Progress, Reason, Settings
+from client.learn.settings import Learned, Progress, Reason, Settings, falling
 from client.learn.stopping import Plateau
 from client.learn.task import Task
 from common.errors import ShoalError
@@ -53,8 +53,6 @@ class Search:
     spent: int = 0
     overhead: int = 0
     next_validation: int = 0
-    step_loss: float = float("inf")
-    """Of the latest step's draw, before the step."""
     best: Tensor = field(init=False)
     best_loss: float = float("inf")
     history: list[tuple[int, float]] = field(default_factory=list)
@@ -108,10 +106,10 @@ class Search:
     def step(self) -> None:
         """Take a step."""
         forwards = self.descent.forwards
-        self.step_loss = self.descent.step(self.generator)
+        loss = self.descent.step(self.generator)  # of the step's own draw, before it
         self.spent += forwards
-        if not math.isfinite(self.step_loss) or not bool(self.descent.place.isfinite().all()):
-            raise LossError(f"a loss became {self.step_loss} after {self.spent} forwards: try another --engine")
+        if not math.isfinite(loss) or not bool(self.descent.place.isfinite().all()):
+            raise LossError(f"a loss became {loss} after {self.spent} forwards: try another --engine")
 
     @property
     def due(self) -> bool:
@@ -279,9 +277,8 @@ def _steps(
         search.step()
         watch(search.spent, search.descent.token)  # the validation that may follow is not what found the place
         ended = search.due and search.validate()
-        loss = search.best_loss if search.history else search.step_loss
-        told = f"from {search.start}"
-        progress(Progress(forwards=search.spent, total_forwards=settings.forwards, loss=loss, message=told))
+        losses, told = falling(search.history), f"from {search.start}"
+        progress(Progress(forwards=search.spent, total_forwards=settings.forwards, losses=losses, message=told))
         if ended:
             reason = "plateau"
             break

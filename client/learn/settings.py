@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -50,14 +52,19 @@ class Settings:
             )
 
 
+def falling(history: Sequence[tuple[int, float]]) -> tuple[float, ...]:
+    """Return the best validation loss up to each of some (forwards, loss)."""
+    return tuple(accumulate((loss for _, loss in history), min))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where a learning stands, for a bar on a screen."""
 
     forwards: int
     total_forwards: int
-    loss: float
-    """Best validation loss so far."""
+    losses: tuple[float, ...]
+    """`falling` of the validations so far, in stages of the stage under way; empty before the first."""
     message: str
 
 
@@ -80,4 +87,9 @@ class Learned:
     start: str
     """Where the search began: ``anchor``, ``words`` or ``cohort 0``, ...; stays on the device."""
     history: tuple[tuple[int, float], ...]
-    """(forwards, validation loss) over time."""
+    """(forwards, validation loss) over time, the class word's first."""
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """The best so far at each validation, as `Progress` tells them."""
+        return falling(self.history)

@@ -44,6 +44,21 @@ def test_a_search_comes_close_to_the_hidden_token(bowl, latents):
     assert result.start == "anchor"
 
 
+def test_losses_are_told_of_the_same_draws_alone_and_after_a_pause_the_earlier_ones_too(bowl, latents, tmp_path):
+    told, asked = [], iter([False] * 40)
+    common = {"checkpoint": tmp_path / "c", "progress": told.append}
+    paused = run(bowl, latents, stop=lambda: next(asked, None) is not False, **common)
+    assert told[0].losses == ()
+    begun = next(now.losses for now in told if now.losses)
+    assert (len(begun), begun[0]) == (2, paused.start_loss)
+    assert told[-1].losses == paused.losses
+    assert paused.losses[-1] == paused.loss < paused.start_loss
+    assert all(now <= before for before, now in pairwise(paused.losses))
+    count = len(told)
+    run(bowl, latents, **common)
+    assert told[count].losses[: len(paused.losses)] == paused.losses
+
+
 def test_every_forward_is_counted_and_the_budget_is_kept(bowl, latents):
     result = run(bowl, latents)
     assert result.forwards == bowl.forwards
