@@ -55,6 +55,14 @@ class Failed:
     why: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Held:
+    """A set that is to be learned, but not yet."""
+
+    seconds: float
+    why: str
+
+
 @dataclass(slots=True, kw_only=True)
 class Daemon:
     """What the daemon knows between two looks; all that must last is in the vault and in files."""
@@ -131,13 +139,11 @@ class Daemon:
         due, problems, soon = self._due(settings)
         if due is None:
             reason = "everything in the watched folders is learned"
-            if not settings.watched and soon:
-                reason = "you are choosing between pictures, or what failed is tried again later"
+            if soon:
+                reason = min(soon).why
             elif not settings.watched:
                 reason = "no folder is watched: `shoal watch FOLDER --name my-dog --class dog`"
-            elif soon:
-                reason = "photos are being copied, or failed and are tried again later"
-            wait = min([NEXT["idle"], *soon])
+            wait = min([NEXT["idle"], *(held.seconds for held in soon)])
             return self._show(Activity(doing="waiting", reason=reason, problems=problems), "idle", wait)
         activity = Activity(doing="waiting", reason=due.reason, concept=due.watched.name, problems=problems)
         found = hindrances(settings.conditions, self.machine, "learning")
@@ -207,10 +213,10 @@ class Daemon:
         except ConfigError:
             return ()
 
-    def _due(self, settings: Settings) -> tuple[Due | None, tuple[str, ...], list[float]]:
+    def _due(self, settings: Settings) -> tuple[Due | None, tuple[str, ...], list[Held]]:
         """Find the first set that is to be learned, what is wrong with others, and when more may be due."""
         problems: list[str] = []
-        soon: list[float] = []
+        soon: list[Held] = []
         due = None
         for watched in settings.watched:
             try:
@@ -225,34 +231,36 @@ class Daemon:
             if not photos.count:
                 problems.append(f"the folder of <{watched.name}> holds no photos yet")
                 continue
-            wait = self._held_back(watched, photos, problems)
-            if wait is not None:
-                soon.append(wait)
+            held = self._held_back(watched, photos, problems)
+            if held is not None:
+                soon.append(held)
             elif due is None:
                 reason = f"{photos.count} photos are new" if tried is None else "the photos changed"
                 due = Due(watched=watched, photos=photos, reason=reason)
         due = self._due_taste(problems, soon) if due is None else due
         return due, tuple(problems), soon
 
-    def _due_taste(self, problems: list[str], soon: list[float]) -> Due | None:
+    def _due_taste(self, problems: list[str], soon: list[Held]) -> Due | None:
         """Return the taste, if there are choices that are not learned; photos come first."""
         choices = look_at_choices(self.home, self.model)
         tried = last_tried(self.home, TASTE.name) if choices.count else None
         if not choices.count or (tried is not None and tried.digest == choices.digest):
             return None
-        wait = self._held_back(TASTE, choices, problems)
-        if wait is None:
+        held = self._held_back(TASTE, choices, problems)
+        if held is None:
             return Due(watched=TASTE, photos=choices, reason="you chose between pictures")
-        soon.append(wait)
+        soon.append(held)
         return None
 
-    def _held_back(self, watched: Subject, photos: PhotoSet, problems: list[str]) -> float | None:
-        """Return the seconds for which a set must wait: it failed lately, or is being copied; None if it need not."""
+    def _held_back(self, watched: Subject, photos: PhotoSet, problems: list[str]) -> Held | None:
+        """Return for how long a set must wait, and why; None if it need not."""
         failed = self._failed.get(watched.name)
-        if failed is not None and (wait := failed.again - time.monotonic()) > 0:
+        if failed is not None and (left := failed.again - time.monotonic()) > 0:
             problems.append(f"<{watched.name}>: {failed.why}; tried {failed.times} times, again within the hour")
-            return wait
-        return self._settles(watched, photos)
+            return Held(left, "what failed is tried again later")
+        wait = self._settles(watched, photos)
+        why = "you are choosing between pictures" if watched is TASTE else "photos are still being copied"
+        return None if wait is None else Held(wait, why)
 
     def _settles(self, watched: Subject, photos: PhotoSet) -> float | None:
         now, settled = time.monotonic(), CHOSEN if watched is TASTE else SETTLED

@@ -278,6 +278,26 @@ def test_somebody_who_is_still_choosing_is_waited_for(home, daemon, turn, starte
     assert "choosing" in read_activity(home).reason
 
 
+def test_what_waits_says_why_and_nothing_of_what_does_not(home, photos, turn, started, chosen, monkeypatch):
+    monkeypatch.setattr(loop, "CHOSEN", 1000.0)
+    watch(home, Watched(folder=photos, name="rex", class_word="dog"))
+    begin(turn, started).code = 0
+    turn()
+    chosen()
+    turn()
+    assert read_activity(home).reason == "you are choosing between pictures"
+    (photos / "2.jpg").write_bytes(b"b")
+    turn()
+    turn()
+    started[1].code = 1
+    turn()
+    assert read_activity(home).reason == "what failed is tried again later"  # sooner than choosing is over
+    monkeypatch.setattr(loop, "SETTLED", 0.5)
+    watch(home, Watched(folder=photos, name="rob", class_word="dog"))
+    turn()
+    assert read_activity(home).reason == "photos are still being copied"
+
+
 def test_choices_wait_for_conditions_and_for_photos_and_stop_as_photos_do(home, daemon, photos, turn, started, chosen):
     daemon.machine.power = False
     turn()
