@@ -21,7 +21,7 @@ from client.learn.published import PUBLISHED_FORWARDS, learn_as_published
 from client.learn.search import learn
 from client.learn.settings import LEAST, Learned, Progress, Settings
 from client.learn.staged import learn_in_stages
-from client.photos import Photo, captions_of, load_photos, region_of, stack
+from client.photos import Photo, captions_of, listed, load_photos, region_of, stack
 from client.placeholder import placeholder
 from client.priors import admit_backbone, trusted_prior
 from client.taste.standing import NAME as TASTE
@@ -144,6 +144,8 @@ def teach(lesson: Lesson, model: str | None, home: Path, console: Console) -> Le
     def says(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    listed(lesson.photos)  # what is not there is told before a passphrase is asked for and a model is loaded
+    Vault(home).unlock()  # a question for a passphrase would be drawn over by the bar
     with learning_bar(console, f"learning <{lesson.name}>") as progress, pausing() as stop:
         learned = study(lesson, model, home, Listener(says=says, progress=progress, stop=stop))
     if learned.reason == "paused":

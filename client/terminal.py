@@ -6,12 +6,19 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from client.learn.settings import Progress as Learning
 from client.sparkline import sparkline
+
+BAR: Final = 8
+"""Columns of a learning's bar, so that 80 have room for what is beside it."""
+CURVE: Final = 8
+"""The same of its losses."""
 
 
 @contextmanager
@@ -42,22 +49,23 @@ def pausing() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def learning_bar(console: Console, label: str) -> Iterator[Callable[[Learning], None]]:
-    """Show a bar of forward passes with the losses as a curve, and the time left."""
+    """Show a bar of forward passes with the losses as a curve, and the time left; where it began if there is room."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(BAR),
         MofNCompleteColumn(),
-        TextColumn("forwards · loss {task.fields[loss]} {task.fields[curve]} · {task.fields[message]}", markup=False),
-        TimeRemainingColumn(),
+        TextColumn("forwards · loss {task.fields[loss]} {task.fields[curve]}", markup=False),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[message]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task(label, total=None, loss="-", curve="", message="getting ready")
 
         def show(learning: Learning) -> None:
             bar.update(
                 task,
-                curve=sparkline(learning.losses),
+                curve=sparkline(learning.losses, CURVE),
                 completed=learning.forwards,
                 total=learning.total_forwards,
                 loss=f"{learning.losses[-1]:.4f}" if learning.losses else "-",

@@ -96,6 +96,15 @@ class Vault:
         """
         self._database = Database(folder)
 
+    def unlock(self) -> None:
+        """Have the key now, asking for a passphrase where that must be, and not when something waits to be kept.
+
+        Raises:
+            VaultError: the vault's key is not to be had.
+        """
+        with self._database.transaction() as rows:
+            seal_of(rows)
+
     def save_concept(self, concept: Concept) -> None:
         """Keep a learned concept; one of the same name is replaced and keeps what was booked for it."""
         with self._database.transaction() as rows:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from client.photos.beside import captions_of, region_of
 from client.photos.decoding import load_photo
-from client.photos.folder import Photo, Refusal, load_photos, stack
+from client.photos.folder import Photo, Refusal, listed, load_photos, stack
 
-__all__ = ["Photo", "Refusal", "captions_of", "load_photo", "load_photos", "region_of", "stack"]
+__all__ = ["Photo", "Refusal", "captions_of", "listed", "load_photo", "load_photos", "region_of", "stack"]

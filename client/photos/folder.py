@@ -49,7 +49,7 @@ def load_photos(where: Path | Sequence[Path], size: int) -> tuple[list[Photo], l
     Raises:
         PhotoError: the folder, or a file that was named, does not exist, or nothing usable is left.
     """
-    files, refusals = _listed([where] if isinstance(where, Path) else where)
+    files, refusals = listed([where] if isinstance(where, Path) else where)
     photos: list[Photo] = []
     for number, file in enumerate(files):
         if len(photos) == MAX_PHOTOS:
@@ -60,8 +60,7 @@ def load_photos(where: Path | Sequence[Path], size: int) -> tuple[list[Photo], l
         except PhotoError as error:
             refusals.append(Refusal(printable(file.name), str(error)))
     if not photos:
-        told = "; ".join(f"{r.name}: {r.reason}" for r in refusals) or "there are no files"
-        raise PhotoError(f"no usable photo ({told}): JPEG, PNG, WebP and HEIC are read")
+        raise _nothing(refusals)
     return photos, refusals
 
 
@@ -70,8 +69,12 @@ def stack(photos: Sequence[Photo]) -> NDArray[np.uint8]:
     return np.stack([photo.pixels for photo in photos])
 
 
-def _listed(given: Sequence[Path]) -> tuple[list[Path], list[Refusal]]:
-    """Return the files named and those in the folders named."""
+def listed(given: Sequence[Path]) -> tuple[list[Path], list[Refusal]]:
+    """Return the files named and those in the folders named, none of them opened yet.
+
+    Raises:
+        PhotoError: a folder or a file that was named does not exist, or there are no files.
+    """
     files: list[Path] = []
     refusals: list[Refusal] = []
     for path in given:
@@ -92,7 +95,14 @@ def _listed(given: Sequence[Path]) -> tuple[list[Path], list[Refusal]]:
                 refusals.append(Refusal(printable(entry.name), "a folder: name it too if its photos are meant"))
             else:
                 files.append(entry)
+    if not files:
+        raise _nothing(refusals)
     return files, refusals
+
+
+def _nothing(refusals: Sequence[Refusal]) -> PhotoError:
+    told = "; ".join(f"{r.name}: {r.reason}" for r in refusals) or "there are no files"
+    return PhotoError(f"no usable photo ({told}): JPEG, PNG, WebP and HEIC are read")
 
 
 def _is_folder(path: Path) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from client import lesson
 from client.backbone.engine import fingerprint
 from client.cli import main
 from client.learn.search import Search
@@ -60,6 +61,30 @@ def run(capsys, *arguments):
 
 def learn(capsys, photos, *more, forwards=80):
     return run(capsys, "learn", photos, "--name", "my-dog", "--class", "dog", "--forwards", forwards, *more)
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """A model that nobody may load: on a large one it takes minutes."""
+    monkeypatch.setattr(lesson, "open_engine", lambda *_, **__: pytest.fail("a model was loaded"))
+
+
+def test_photos_that_are_not_there_are_told_before_anything_is_asked_or_loaded(capsys, home, photos, no_model):
+    code, _, err = learn(capsys, photos / "none")
+    assert code == 1
+    assert "does not exist: name a folder of photos" in err
+    for file in photos.iterdir():
+        file.unlink()
+    assert "no usable photo (there are no files)" in learn(capsys, photos)[2]
+    assert not home.exists()
+
+
+def test_a_vault_without_a_key_is_told_before_a_model_is_loaded(capsys, home, photos, no_model, monkeypatch):
+    monkeypatch.delenv("SHOAL_KEY_FILE")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    code, _, err = learn(capsys, photos)
+    assert code == 1
+    assert "no keyring here to keep the vault's key in" in err
 
 
 def test_a_folder_of_photos_becomes_a_concept(capsys, home, photos, tiny_backbone):
