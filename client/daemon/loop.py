@@ -259,7 +259,8 @@ class Daemon:
             problems.append(f"<{watched.name}>: {failed.why}; tried {failed.times} times, again within the hour")
             return Held(left, "what failed is tried again later")
         wait = self._settles(watched, photos)
-        why = "you are choosing between pictures" if watched is TASTE else "photos are still being copied"
+        choosing = "you are choosing between pictures: your taste is learned half a minute after the last choice"
+        why = choosing if watched is TASTE else "photos are still being copied"
         return None if wait is None else Held(wait, why)
 
     def _settles(self, watched: Subject, photos: PhotoSet) -> float | None:

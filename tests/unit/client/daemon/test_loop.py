@@ -285,7 +285,7 @@ def test_what_waits_says_why_and_nothing_of_what_does_not(home, photos, turn, st
     turn()
     chosen()
     turn()
-    assert read_activity(home).reason == "you are choosing between pictures"
+    assert read_activity(home).reason.startswith("you are choosing between pictures: ")
     (photos / "2.jpg").write_bytes(b"b")
     turn()
     turn()
