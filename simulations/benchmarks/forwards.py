@@ -119,7 +119,7 @@ def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int,
     for kind in KINDS:
         by_name = {each.search.name: each for each in raced if each.kind == kind}
         for name, bound in ((ALONE, 1 / 3), (largest(size), 1 / 10)):
-            if name not in by_name or REFERENCE not in by_name:  # no prior yet, or no time
+            if _who_ran(by_name, name, REFERENCE) < size.fewest:  # no prior yet, or no time for more
                 continue
             ratio, ends = beside_published(by_name[name], by_name, size)
             what = f"{kind}: median forwards to target, {name}, over the published"
@@ -130,6 +130,11 @@ def report(raced: Sequence[Raced], needed: Sequence[str], size: Size, seed: int,
     return Report(
         name="forwards", seed=seed, full=full, rows=rows, ratios=ratios, bars=bars, notes=_notes(needed, size)
     )
+
+
+def _who_ran(by_name: dict[str, Raced], *names: str) -> int:
+    """Return how many newcomers searched in all these ways."""
+    return len(set.intersection(*(set(by_name[name].found) if name in by_name else set() for name in names)))
 
 
 def beside_published(

@@ -170,14 +170,14 @@ def learned(
     some = searched or some
     ran = {person: sum(is_kept(trial, person, way) for way in (published, *longer)) for person in some}
     some = sorted(some, key=lambda person: -ran[person])
-    whose = [(gradient, some), (published, those(published) if searched else some)]
-    whose += [(way, those(published, way)) for way in longer] + [(way, some) for way in ours]
+    rivals = [(published, those(published) if searched else some), *((way, those(published, way)) for way in longer)]
+    rivals = [(way, each) for way, each in rivals if len(each) >= size.fewest]
+    whose = [(gradient, some), *rivals, *((way, some) for way in ours)]
     tokens: dict[str, list[NDArray[np.float32] | None]] = {UNTAUGHT: [None] * len(some)}
     for way, each in whose:
-        if each:
-            told.print(f"tokens of {way.name}, {kind}")
-            found_by = pool.map(found, [trial] * len(each), each, [way] * len(each))
-            tokens[way.name] = [one.token for one in found_by]
+        told.print(f"tokens of {way.name}, {kind}")
+        found_by = pool.map(found, [trial] * len(each), each, [way] * len(each))
+        tokens[way.name] = [one.token for one in found_by]
     return some, tokens
 
 

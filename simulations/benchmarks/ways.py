@@ -37,6 +37,8 @@ class Size:
     foremost: int
     """When everybody has searched by the gradient, as published (for longer too, where everybody is to), and with and
     without priors that nothing was added to, so many search in every other way too; then the others."""
+    fewest: int
+    """Newcomers who ran another way too that anything is promised beside it by: of fewer it tells nothing."""
     descent: int
     """Steps of the gradient."""
     forwards: int
@@ -58,6 +60,7 @@ SMALL = Size(
     borrowed=12,
     newcomers=1,
     foremost=1,
+    fewest=1,
     descent=30,
     forwards=240,
     published=240,
@@ -72,6 +75,7 @@ FULL = Size(
     borrowed=100,
     newcomers=30,
     foremost=5,
+    fewest=4,
     descent=120,
     forwards=1000,
     published=3000,

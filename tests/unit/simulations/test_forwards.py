@@ -139,6 +139,13 @@ def test_a_published_search_that_met_nothing_counts_as_its_budget():
     assert all(bar.holds for bar in report.bars)
 
 
+def test_of_a_few_nothing_is_promised():
+    rows = [raced(REFERENCE, [400, 400], [0.5] * 2, "style"), raced(ALONE, [24] * 3, [0.6] * 3, "style")]
+    assert len(forwards.report(rows, [], replace(SIZE, fewest=2), 0, full=False).bars) == 2
+    few = forwards.report(rows, [], replace(SIZE, fewest=3), 0, full=False)
+    assert (few.bars, few.ratios, [row["of"] for row in few.rows]) == ([], {}, [2, 3])
+
+
 @pytest.mark.parametrize(("ran", "budget", "beside"), [(3, 20_000, 2), (2, SIZE.published, 1)])
 def test_the_longest_budget_that_as_many_ran_is_what_counts(ran, budget, beside):
     rows = [

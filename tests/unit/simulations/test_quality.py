@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from simulations.benchmarks.ways import SMALL
 from simulations.population import people
 
 PEOPLE = 40
+EVERY_WAY = ("gradient", "ours", "published")
 RNG = np.random.default_rng(0)
 OURS = "ours"
 
@@ -91,11 +93,11 @@ class Inline:
 
 
 @pytest.mark.parametrize(
-    ("ran", "published"),
-    [((), 3), (("gradient", "ours"), 0), (("gradient", "ours", "published"), 2)],
-    ids=["nobody yet", "none as published", "two as published"],
+    ("ran", "fewest", "published"),
+    [((), 1, 3), (("gradient", "ours"), 1, 0), (EVERY_WAY, 2, 2), (EVERY_WAY, 3, 0)],
+    ids=["nobody yet", "none as published", "two as published", "two as published, too few"],
 )
-def test_as_published_draw_those_who_searched_so_or_all_where_nobody_searched(monkeypatch, ran, published):
+def test_as_published_draw_those_who_searched_so_or_all_where_nobody_searched(monkeypatch, ran, fewest, published):
     newcomers = people(3, 0, 0)
     ways = {person.number: set(ran) - ({"published"} if person is newcomers[0] else set()) for person in newcomers}
     token = Found(reached=1, share=1.0, forwards=1, token=np.zeros(2, np.float32), start="anchor")
@@ -104,6 +106,6 @@ def test_as_published_draw_those_who_searched_so_or_all_where_nobody_searched(mo
     monkeypatch.setattr(quality, "is_kept", lambda _trial, person, search: search.way in ways[person.number])
     monkeypatch.setattr(quality, "found", lambda *_: token)
     quiet = Console(file=io.StringIO())
-    some, tokens = quality.learned(Inline, None, newcomers, newcomers, SMALL, 0, quiet)
+    some, tokens = quality.learned(Inline, None, newcomers, newcomers, replace(SMALL, fewest=fewest), 0, quiet)
     assert len(some) == len(tokens[GRADIENT]) == 3
     assert len(tokens.get(PUBLISHED, [])) == published
