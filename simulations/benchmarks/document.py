@@ -34,8 +34,10 @@ SEEDED: Final = ("forwards", "quality")
 MACHINED: Final = ("step", "memory")
 """Benchmarks of what a processor takes: all processors stand one after the other."""
 KINDS: Final = ("object", "style")
-OVER_THE_GRADIENT: Final = re.compile(r"(?P<kind>\w+): (?P<score>\w+), .+, over the gradient's \(at least\)")
-"""Promises of pictures that are shares of the gradient's."""
+BESIDE: Final = re.compile(
+    r"(?P<kind>\w+): (?P<score>\w+), .+, (?:over the gradient's|less (?P<rival>published.*)) \(at least\)"
+)
+"""Promises of pictures: shares of the gradient's, or what they are more than the published algorithm's."""
 
 
 def measured(reports: dict[str, dict[str, Any]], beside: Mapping[str, Sequence[dict[str, Any]]] | None = None) -> str:
@@ -55,7 +57,7 @@ def measured(reports: dict[str, dict[str, Any]], beside: Mapping[str, Sequence[d
         if further and name in SEEDED:
             seeds = sorted((one, *further), key=lambda each: int(each["seed"]))
             found += ["**All seeds**", *([_searches(seeds)] if name == "forwards" else []), _kept(seeds)]
-            found += [_together(seeds)] if name == "quality" else []
+            found += [together] if name == "quality" and (together := _together(seeds)) else []
     return "\n\n".join(found)
 
 
@@ -92,39 +94,40 @@ def _kept(reports: Sequence[dict[str, Any]]) -> str:
 
 
 def _together(reports: Sequence[dict[str, Any]]) -> str:
-    """Give what pictures keep of the gradient's over all seeds whose own is known with an interval.
+    """Give what pictures are beside the gradient's and the published algorithm's over all seeds that have an interval.
 
-    A ratio of means over everybody is the mean of the seeds' ratios, each weighed by the gradient's sum; its interval
-    follows from theirs, which are of other people each.
+    A ratio of means over everybody is the mean of the seeds' ratios, each weighed by the gradient's sum, and a
+    difference that of theirs, each weighed by who ran both; intervals follow from theirs, which are of other people.
     """
     found: dict[str, list[tuple[float, float, float, int]]] = {}
     bounds: dict[str, float] = {}
     for report in reports:
         rows = {(row["kind"], row["pictures"]): row for row in report["rows"]}
         for bar in report["bars"]:
-            told = OVER_THE_GRADIENT.fullmatch(bar["what"])
+            told = BESIDE.fullmatch(bar["what"])
             if told and bar.get("low") is not None:
-                yardstick = rows[told["kind"], "gradient"]
-                count, half = yardstick["of"], (bar["high"] - bar["low"]) / 2
-                seed = (count * yardstick[told["score"]], bar["value"], half, count)
+                other = rows[told["kind"], told["rival"] or "gradient"]
+                weight = other["of"] * (1 if told["rival"] else other[told["score"]])
+                seed = (weight, bar["value"], (bar["high"] - bar["low"]) / 2, other["of"])
                 found.setdefault(bar["what"], []).append(seed)
                 bounds[bar["what"]] = bar["bound"]
-    lines = []
+    lines: list[dict[str, Any]] = []
     for what, seeds in found.items():
-        weights, ratios, halves, counts = (np.array(column) for column in zip(*seeds, strict=True))
+        weights, values, halves, counts = (np.array(column) for column in zip(*seeds, strict=True))
         weights = weights / weights.sum()
-        ratio, half = float(weights @ ratios), float(np.linalg.norm(weights * halves))
+        value, half = float(weights @ values), float(np.linalg.norm(weights * halves))
         lines.append(
             {
                 "promise": what,
                 "seeds": len(seeds),
                 "newcomers": int(counts.sum()),
-                "measured": _between(ratio, ratio - half, ratio + half, said=cell),
+                "measured": _between(value, value - half, value + half, said=cell),
                 "bound": bounds[what],
-                "holds": "yes" if ratio >= bounds[what] else "NO",
+                "holds": "yes" if value >= bounds[what] else "NO",
             }
         )
-    return f"All seeds together, but those before intervals were written:\n\n{table(lines)}"
+    several = [line for line in lines if line["seeds"] > 1]
+    return f"What several seeds tell with an interval, together:\n\n{table(several)}" if several else ""
 
 
 def _kinds(report: dict[str, Any]) -> set[str]:

@@ -123,6 +123,7 @@ def test_a_seed_of_one_kind_alone_hides_nothing_of_the_other(name):
     alone |= {part: [one for one in report[part] if "object" in one.get("what", one.get("kind"))] for part in PARTS}
     both = measured({name: report}, {name: [report | {"seed": 77}]})
     told = measured({name: report}, {name: [alone]})
+    told, both = told.split(", together:")[0], both.split(", together:")[0]
     assert told.count("\n| style |") == both.count("\n| style |")
     assert told.count("\n| style: ") == both.count("\n| style: ")
 
@@ -144,3 +145,17 @@ def test_seeds_together_are_the_ratio_over_everybody():
     ratio = (0.2 * 30 + 0.27 * 60) / (0.2 * 30 + 0.3 * 60)
     half = ((weight * 0.3) ** 2 + ((1 - weight) * 0.4) ** 2) ** 0.5
     assert f"| 2 | 90 | {ratio:.3g} ({ratio - half:.3g} to {ratio + half:.3g}) | 0.97 | NO |" in told
+
+
+def test_what_is_more_than_the_published_algorithms_is_weighed_by_who_ran_it():
+    what, rival = "object: agreement, ours, less published (ZOODiP), 20,000 forwards (at least)", "published (ZOODiP)"
+    seeds = [
+        {
+            "rows": [{"kind": "object", "pictures": f"{rival}, 20,000 forwards", "agreement": 9.0, "of": of}],
+            "bars": [{"what": what, "value": value, "bound": 0.0, "holds": True} | around(value, 0.1)],
+        }
+        for of, value in ((30, 0.1), (10, -0.1))
+    ]
+    half = 0.1 * (0.75**2 + 0.25**2) ** 0.5
+    assert f"| 2 | 40 | 0.05 ({0.05 - half:.3g} to {0.05 + half:.3g}) | 0 | yes |" in _together(seeds)
+    assert _together(seeds[:1]) == ""
