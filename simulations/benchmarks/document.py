@@ -213,11 +213,14 @@ def _promises(report: dict[str, Any]) -> str:
     return table(rows)
 
 
-def keep(report: dict[str, Any], kept: Path, name: str) -> None:
+def keep(report: dict[str, Any], kept: Path, name: str) -> bool:
     """Write a benchmark's file, beside the last one's if that had another seed, or was of another processor.
 
     What has one kind of newcomers alone takes the place of nothing that has both: it goes beside the last one, or
     nowhere where that or what stands beside it has the same seed.
+
+    Returns:
+        Whether it was written.
     """
     path, own = kept / f"{name}.json", _aside(report, name)
     aside = None if own is None else kept / own / path.name
@@ -226,7 +229,7 @@ def keep(report: dict[str, Any], kept: Path, name: str) -> None:
         last = _aside(before, name)
         if name in SEEDED and aside is not None and _kinds(report) < _kinds(before):
             if last == own or (aside.is_file() and _kinds(report) < _kinds(read(name, aside.parent))):
-                return
+                return False
             path, aside = aside, None
         elif last is not None and last != own:
             (kept / last).mkdir(exist_ok=True)
@@ -235,6 +238,7 @@ def keep(report: dict[str, Any], kept: Path, name: str) -> None:
         aside.unlink(missing_ok=True)  # the last word on this seed or processor is this one
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return True
 
 
 def _aside(report: dict[str, Any], name: str) -> str | None:
@@ -251,7 +255,8 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     for document, names in DOCUMENTS.items():
         for name in names:
-            keep(read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT), KEPT, name)
+            if not keep(read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT), KEPT, name):
+                print(f"{BENCH / name}.json is not taken: both kinds of its seed are in {KEPT}, and it has one")
         found = {name: read(name, KEPT) for name in names}
         told = measured(found, {name: others(KEPT, name) for name in (*SEEDED, *MACHINED)})
         document.write_text(insert(document.read_text(encoding="utf-8"), told), encoding="utf-8")

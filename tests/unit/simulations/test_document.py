@@ -72,8 +72,10 @@ def test_another_seed_stands_beside_the_last(tmp_path):
 def test_one_kind_alone_takes_the_place_of_nothing_that_has_both(tmp_path):
     for seed, value in ((0, 1), (1, 2)):
         keep(of_kinds(seed, value, "object", "style"), tmp_path, "quality")
-    for seed, value in ((0, 3), (1, 4), (2, 5), (2, 6)):
-        keep(of_kinds(seed, value, "object"), tmp_path, "quality")
+    taken = [
+        keep(of_kinds(seed, value, "object"), tmp_path, "quality") for seed, value in ((0, 3), (1, 4), (2, 5), (2, 6))
+    ]
+    assert taken == [False, False, True, True]
     assert read("quality", tmp_path) == of_kinds(1, 2, "object", "style")
     assert others(tmp_path, "quality") == [of_kinds(0, 1, "object", "style"), of_kinds(2, 6, "object")]
     keep(of_kinds(2, 7, "object", "style"), tmp_path, "quality")
