@@ -255,13 +255,14 @@ class Daemon:
     def _held_back(self, watched: Subject, photos: PhotoSet, problems: list[str]) -> Held | None:
         """Return for how long a set must wait, and why; None if it need not."""
         failed = self._failed.get(watched.name)
-        if failed is not None and (left := failed.again - time.monotonic()) > 0:
+        if failed is not None and (wait := failed.again - time.monotonic()) > 0:
             problems.append(f"<{watched.name}>: {failed.why}; tried {failed.times} times, again within the hour")
-            return Held(left, "what failed is tried again later")
-        wait = self._settles(watched, photos)
+            return Held(wait, "what failed is tried again later")
+        left = self._settles(watched, photos)
+        if left is None:
+            return None
         choosing = "you are choosing between pictures: your taste is learned half a minute after the last choice"
-        why = choosing if watched is TASTE else "photos are still being copied"
-        return None if wait is None else Held(wait, why)
+        return Held(left, choosing if watched is TASTE else "photos are still being copied")
 
     def _settles(self, watched: Subject, photos: PhotoSet) -> float | None:
         now, settled = time.monotonic(), CHOSEN if watched is TASTE else SETTLED

@@ -17,9 +17,8 @@ from client.conditions import unknown
 from client.control import conditions
 from client.daemon.loop import Daemon
 from client.daemon.rounds import Rounds
-from client.database import Database
 from client.machine import ThisMachine
-from client.sealing import seal_of
+from client.vault import Vault
 from client.web.serving import serving
 from common.errors import ConfigError, ShoalError, VaultError
 
@@ -42,8 +41,7 @@ def serve(home: Path, model: str | None, *, page: bool, forwards: int | None, sa
     """
     ended = threading.Event()
     with _alone(home), ExitStack() as stack:
-        with Database(home).transaction() as rows:
-            seal_of(rows)  # at once and not in the middle of the night: here somebody can be asked
+        Vault(home).unlock()  # at once and not in the middle of the night: here somebody can be asked
         write_activity(home, Activity(doing="starting", reason="it has just been started"))
         stack.callback(clear_activity, home)
         daemon = Daemon(home=home, model=model, machine=ThisMachine(), forwards=forwards, say=say)
