@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulations.benchmarks.framework import Value, cell
 from simulations.benchmarks.tables import BENCH, bars, insert, read, source, table
@@ -99,8 +100,7 @@ def _together(reports: Sequence[dict[str, Any]]) -> str:
     A ratio of means over everybody is the mean of the seeds' ratios, each weighed by the gradient's sum, and a
     difference that of theirs, each weighed by who ran both; intervals follow from theirs, which are of other people.
     """
-    found: dict[str, list[tuple[float, float, float, int]]] = {}
-    bounds: dict[str, float] = {}
+    found: dict[str, list[tuple[float, dict[str, Any], int]]] = {}
     for report in reports:
         rows = {(row["kind"], row["pictures"]): row for row in report["rows"]}
         for bar in report["bars"]:
@@ -108,26 +108,23 @@ def _together(reports: Sequence[dict[str, Any]]) -> str:
             if told and bar.get("low") is not None:
                 other = rows[told["kind"], told["rival"] or "gradient"]
                 weight = other["of"] * (1 if told["rival"] else other[told["score"]])
-                seed = (weight, bar["value"], (bar["high"] - bar["low"]) / 2, other["of"])
-                found.setdefault(bar["what"], []).append(seed)
-                bounds[bar["what"]] = bar["bound"]
-    lines: list[dict[str, Any]] = []
+                found.setdefault(bar["what"], []).append((weight, bar, other["of"]))
+    lines = []
     for what, seeds in found.items():
-        weights, values, halves, counts = (np.array(column) for column in zip(*seeds, strict=True))
-        weights = weights / weights.sum()
-        value, half = float(weights @ values), float(np.linalg.norm(weights * halves))
-        lines.append(
-            {
-                "promise": what,
-                "seeds": len(seeds),
-                "newcomers": int(counts.sum()),
-                "measured": _between(value, value - half, value + half, said=cell),
-                "bound": bounds[what],
-                "holds": "yes" if value >= bounds[what] else "NO",
-            }
-        )
-    several = [line for line in lines if line["seeds"] > 1]
-    return f"What several seeds tell with an interval, together:\n\n{table(several)}" if several else ""
+        if len(seeds) > 1:
+            weights, ones, counts = zip(*seeds, strict=True)
+            people = {"promise": what, "seeds": len(seeds), "newcomers": sum(counts)}
+            lines.append(people | _promised(_pooled(np.array(weights), ones)))
+    return f"What several seeds tell with an interval, together:\n\n{table(lines)}" if lines else ""
+
+
+def _pooled(weights: NDArray[np.float64], ones: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return one promise of the same one, to be at least something, of other people each."""
+    weights = weights / weights.sum()
+    value = float(weights @ np.array([one["value"] for one in ones]))
+    half = float(np.linalg.norm(weights * np.array([one["high"] - one["low"] for one in ones]))) / 2
+    known = {"value": value, "low": value - half, "high": value + half}
+    return ones[0] | known | {"holds": value >= ones[0]["bound"]}
 
 
 def _kinds(report: dict[str, Any]) -> set[str]:
@@ -199,18 +196,18 @@ def _between(middle: Value, low: Value, high: Value, beyond: str = "-", said: Ca
 
 def _promises(report: dict[str, Any]) -> str:
     """Write each promise with what was measured."""
-    rows = [
-        {
-            "promise": bar["what"],
-            "measured": _between(bar["value"], bar["low"], bar["high"], beyond="∞", said=cell)
-            if "low" in bar
-            else bar["value"],
-            "bound": bar["bound"],
-            "holds": "yes" if bar["holds"] else "NO",
-        }
-        for bar in report["bars"]
-    ]
-    return table(rows)
+    return table([_promised(bar) for bar in report["bars"]])
+
+
+def _promised(bar: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "promise": bar["what"],
+        "measured": _between(bar["value"], bar["low"], bar["high"], beyond="∞", said=cell)
+        if "low" in bar
+        else bar["value"],
+        "bound": bar["bound"],
+        "holds": "yes" if bar["holds"] else "NO",
+    }
 
 
 def keep(report: dict[str, Any], kept: Path, name: str) -> bool:
@@ -255,7 +252,7 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     for document, names in DOCUMENTS.items():
         for name in names:
-            if not keep(read(name, BENCH if (BENCH / f"{name}.json").exists() else KEPT), KEPT, name):
+            if (BENCH / f"{name}.json").exists() and not keep(read(name, BENCH), KEPT, name):
                 print(f"{BENCH / name}.json is not taken: both kinds of its seed are in {KEPT}, and it has one")
         found = {name: read(name, KEPT) for name in names}
         told = measured(found, {name: others(KEPT, name) for name in (*SEEDED, *MACHINED)})

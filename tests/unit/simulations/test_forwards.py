@@ -28,18 +28,13 @@ from simulations.benchmarks.ways import (
     largest,
 )
 from simulations.population import people
+from tests.unit.simulations.conftest import Inline
 
 SIZE = replace(SMALL, newcomers=3, redrawn=(9,), foremost=1, patient={"style": {20_000: 3, PUBLISHED_FORWARDS: 2}})
 LONGER = as_published(20_000)
 QUIET = Console(file=io.StringIO())
 TRIAL = Trial(kept=None, descent=1, forwards=1, published=1, taught={"object": 1, "style": 1})
 NO_END, OVER = math.inf, 0.0
-
-
-class Inline:
-    """A pool that works at once, in order."""
-
-    map = staticmethod(lambda work, *columns: [work(*each) for each in zip(*columns, strict=True)])
 
 
 def result(reached=10, share=0.9, start="anchor"):

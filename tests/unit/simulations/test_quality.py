@@ -14,6 +14,7 @@ from simulations.benchmarks.quality import BOUND, GRADIENT, PUBLISHED, SCORES, S
 from simulations.benchmarks.searches import Found
 from simulations.benchmarks.ways import SMALL
 from simulations.population import people
+from tests.unit.simulations.conftest import Inline
 
 PEOPLE = 40
 EVERY_WAY = ("gradient", "ours", "published")
@@ -84,12 +85,6 @@ def test_one_newcomer_alone_is_held_to_all():
     found = {way: rows[:1] for way, rows in scores_of(0.3).items() if way != SHUFFLED}
     bars = held("object", found, OURS, 0)
     assert (len(names_of(bars, "gradient")), len(names_of(bars, "published"))) == (3, 4)
-
-
-class Inline:
-    """A pool that works at once, in order."""
-
-    map = staticmethod(lambda work, *columns: [work(*each) for each in zip(*columns, strict=True)])
 
 
 @pytest.mark.parametrize(
