@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -34,13 +35,21 @@ from simulations.pictures import draw_comparison, strip
 from simulations.population import Person, people, write_pictures
 from simulations.report import DemoReport, Newcomer, Quartiles, write_report
 from simulations.run import Federation
-from simulations.work import Comparison, Job, compare_with_own_prior, learn_and_keep, peak_memory_mb
+from simulations.work import (
+    PUBLISHED,
+    Comparison,
+    Job,
+    compare_with_own_prior,
+    compare_with_published,
+    learn_and_keep,
+    peak_memory_mb,
+)
 from simulations.workers import workers
 
 T = TypeVar("T")
 
 MODEL = Path(__file__).parents[1] / "client" / "backbone" / "pictograms"
-SEARCHES = ("zoodip_reference", "without_prior", "with_prior")
+SEARCHES = (PUBLISHED, "without_prior", "with_prior")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +150,19 @@ class Demo:
             running.wait(timeout=120)
             comparisons = pool.map(compare_with_own_prior, [self.job] * len(self.newcomers), self.newcomers)
             compared = list(_told(bars, comparisons, len(self.newcomers), "newcomers compare"))
+            lots = self._abreast(compared)
+            searched = chain.from_iterable(pool.map(compare_with_published, [self.job] * len(lots), lots))
+            compared = list(_told(bars, searched, len(compared), "newcomers, as published"))
         return learned, compared
+
+    def _abreast(self, compared: Sequence[Comparison]) -> list[list[Comparison]]:
+        """Return newcomers in lots of a kind, in their order, each kind shared out to all workers."""
+        lots = []
+        for _, each in groupby(compared, key=lambda comparison: comparison.person.kind):
+            some = list(each)
+            together = math.ceil(len(some) / self.plan.workers)
+            lots += [some[at : at + together] for at in range(0, len(some), together)]
+        return lots
 
     def draw(self, pool: ProcessPoolExecutor, compared: list[Comparison]) -> dict[str, dict[str, NDArray[np.uint8]]]:
         """Return each newcomer's own pictures and what each search's tokens draw, by label (`draw_comparison`)."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from client.backbone.engine import TorchEngine
+from client.backbone.engine import Engine, TorchEngine
 from client.backbone.latents import Latents
 from client.learn.search import learn
 from client.learn.settings import Settings
@@ -20,12 +22,16 @@ from client.photos import load_photos, stack
 from client.priors import current_prior
 from client.vault import Concept
 from common.prior import Prior
+from simulations.lockstep import in_lockstep
 from simulations.population import Person
-from simulations.trials import Course, Target, ours, reference, target_of
+from simulations.trials import Course, Target, evaluation_of, ours, reference, target_of
 from simulations.vaults import virtual_vault
 
 NAME = "mine"
 """What every simulated person calls their concept."""
+
+PUBLISHED = "zoodip_reference"
+"""The published algorithm's search, in reports."""
 
 CHECKPOINT = "learning.safetensors"
 """In a person's folder, while they learn."""
@@ -138,7 +144,7 @@ def compare_with_own_prior(job: Job, person: Person) -> Comparison:
 
 
 def compare(job: Job, person: Person, prior: Prior | None) -> Comparison:
-    """Let a newcomer learn with and without the prior and by the published algorithm, from the same seed."""
+    """Let a newcomer learn with and without the prior, from the same seed."""
     begun = time.monotonic()
     engine = engine_of(job.model, int8=True)
     latents = latents_of(engine, job, person)
@@ -149,8 +155,7 @@ def compare(job: Job, person: Person, prior: Prior | None) -> Comparison:
     word, kind = person.class_word, person.kind
     without, _ = ours(engine, latents, word, kind, target, settings, None)
     guided, learned = ours(engine, latents, word, kind, target, settings, prior)
-    published = reference(engine, latents, word, kind, target, job.reference_budget, person.number)
-    courses = {"with_prior": guided, "without_prior": without, "zoodip_reference": published}
+    courses = {"with_prior": guided, "without_prior": without}
     return Comparison(
         person=person,
         photos=job.people / str(person.number) / "photos",
@@ -164,6 +169,34 @@ def compare(job: Job, person: Person, prior: Prior | None) -> Comparison:
         seconds=time.monotonic() - begun,
         memory=peak_memory_mb(),
     )
+
+
+def compare_with_published(job: Job, compared: Sequence[Comparison]) -> list[Comparison]:
+    """Let newcomers of a kind learn by the published algorithm too, in step with each other, from the same seeds."""
+    begun = time.monotonic()
+    engine = engine_of(job.model, int8=True)
+
+    def search(comparison: Comparison, seat: Engine) -> Comparison:
+        person, latents = comparison.person, latents_of(engine, job, comparison.person)
+        target = Target(
+            evaluation=evaluation_of(engine, latents, person.kind, person.number),
+            anchor_loss=comparison.anchor_loss,
+            gradient_loss=comparison.gradient_loss,
+            gradient_token=torch.from_numpy(comparison.tokens["gradient"][0]),
+        )
+        word, budget = person.class_word, job.reference_budget
+        course = reference(seat, latents, word, person.kind, target, budget, person.number)
+        stages = _stages(engine.anchor(word).numpy(), {PUBLISHED: course}, target)
+        return replace(
+            comparison,
+            forwards=comparison.forwards | {PUBLISHED: course.reached},
+            curves=comparison.curves | {PUBLISHED: course.points},
+            tokens=comparison.tokens | stages,
+        )
+
+    found = in_lockstep(engine, [partial(search, comparison) for comparison in compared])
+    seconds = (time.monotonic() - begun) / len(compared)
+    return [replace(each, seconds=each.seconds + seconds, memory=peak_memory_mb()) for each in found]
 
 
 def _stages(

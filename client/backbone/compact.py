@@ -126,6 +126,11 @@ class CompactEngine:
         return self._slices.losses(self._scored, candidates, batch, kind)
 
     @torch.inference_mode()
+    def losses_of_many(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return losses on draws that each have candidates of their own, shape (candidates, draws), from one call."""
+        return self._scored(candidates, batch, kind)
+
+    @torch.inference_mode()
     def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return what each candidate's predictions miss, shape (candidates, draws, entries), cut as `losses` are."""
         return self._slices.scored(self._missed, candidates, batch, kind)
@@ -215,8 +220,13 @@ class CompactEngine:
         return torch.cat([base[None], base + _mean(added * (2 * miss + added), weights)])
 
     def _said(self, candidates: Tensor, batch: Batch, kind: str) -> dict[str, Any]:
-        """Return what the U-Net is told of the prompts, rows candidate by candidate: each prompt is encoded once."""
-        used, places = batch.templates.unique(return_inverse=True)
+        """Return what the U-Net is told of the prompts, rows candidate by candidate.
+
+        Each prompt is encoded once, unless every draw has candidates of its own.
+        """
+        used, places = batch.templates, torch.arange(len(batch))
+        if candidates.ndim == 2:
+            used, places = used.unique(return_inverse=True)
         known = batch.captions or self._templates[kind]
         found = self._encoded(candidates, [known[t] for t in used.tolist()])
         states = torch.cat([said.states for said in found], dim=3)[:, places].flatten(0, 1)
@@ -231,7 +241,7 @@ class CompactEngine:
     def _encoded(self, candidates: Tensor, texts: Sequence[str], arithmetic: torch.dtype | None = None) -> list[Said]:
         """Return what each text encoder makes of texts with the candidates in them, in the form's arithmetic."""
         self._rows.candidates, self._rows.alike = len(candidates), False
-        parts = candidates.float().unflatten(1, (-1, self.width)).split([text.width for text in self._texts], dim=2)
+        parts = candidates.float().unflatten(-1, (-1, self.width)).split([text.width for text in self._texts], dim=-1)
         return [
             text.say(texts, part, arithmetic or self.form.arithmetic, self.device, differences=self.form.differences)
             for text, part in zip(self._texts, parts, strict=True)

@@ -64,6 +64,13 @@ class Engine(Protocol):
         """
         ...
 
+    def losses_of_many(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return losses on draws that each have candidates of their own, shape (candidates, draws), from one call.
+
+        ``candidates`` has shape (candidates, draws, vectors * d).
+        """
+        ...
+
     def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return what predictions miss, shape (candidates, draws, entries): their mean square is the loss.
 
@@ -180,6 +187,11 @@ class TorchEngine:
         return self._slices.losses(self._scored, candidates, batch, kind)
 
     @torch.inference_mode()
+    def losses_of_many(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
+        """Return losses on draws that each have candidates of their own, shape (candidates, draws), from one call."""
+        return self._scored(candidates, batch, kind)
+
+    @torch.inference_mode()
     def residuals(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return what each candidate's predictions miss, shape (candidates, draws, entries), in slices as `losses`."""
         return self._slices.scored(lambda *given: self._missed(*given).cpu(), candidates, batch, kind)
@@ -235,7 +247,9 @@ class TorchEngine:
 
     def _states(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return text states of shape (candidates * draws, length, width): each prompt once per candidate."""
-        used, places = batch.templates.unique(return_inverse=True)
+        used, places = batch.templates, torch.arange(len(batch))
+        if candidates.ndim == 2:
+            used, places = used.unique(return_inverse=True)
         texts = batch.captions or self._templates[kind]
         states, _ = self._said(candidates, [texts[t] for t in used.tolist()])
         return states[:, places].flatten(0, 1)
@@ -243,9 +257,10 @@ class TorchEngine:
     def _said(self, candidates: Tensor, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return states of shape (candidates, texts, length, width), and the texts' ids."""
         self._table.candidates = candidates.to(self.device, torch.float32).reshape(-1, self.width)
-        vectors = candidates.shape[1] // self.width
+        vectors = candidates.shape[-1] // self.width
         ids = torch.stack([token_ids(self._tokenizer, text, vectors) for text in texts])
-        first = self._table.table.num_embeddings + vectors * torch.arange(len(candidates))[:, None, None]
+        places = torch.arange(candidates[..., 0].numel()).view(len(candidates), -1, 1)
+        first = self._table.table.num_embeddings + vectors * places
         rows = torch.where(ids < 0, first - 1 - ids, ids).flatten(0, 1).to(self.device)
         states: Tensor = self._text(rows).last_hidden_state
         self._table.candidates = self._table.candidates[:0]

@@ -104,16 +104,18 @@ def embedded(ids: Tensor, table: Tensor, vectors: Tensor) -> Tensor:
     Args:
         ids: shape (prompts, length), with -1, -2, ... where candidates stand.
         table: token embeddings, shape (V, d).
-        vectors: the candidates' vectors, shape (candidates, vectors, d).
+        vectors: the candidates' vectors, shape (candidates, vectors, d), or, where each prompt has candidates of its
+            own, (candidates, prompts, vectors, d).
 
     Returns:
         Shape (candidates, prompts, length, d), float32.
     """
     known = table[ids.clamp(min=0)].float()
-    if vectors.shape[1] == 0:
+    if vectors.shape[-2] == 0:
         return known.expand(len(vectors), *known.shape)
-    ours = vectors[:, (-1 - ids).clamp(min=0)].float()
-    return torch.where((ids < 0)[..., None], ours, known)
+    places = (-1 - ids).clamp(min=0)
+    ours = vectors[:, places] if vectors.ndim == 3 else vectors[:, torch.arange(len(ids))[:, None], places]
+    return torch.where((ids < 0)[..., None], ours.float(), known)
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401 - transformers has no types

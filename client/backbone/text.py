@@ -54,12 +54,12 @@ class TextEncoder:
 
         Args:
             texts: templates with ``{}``.
-            vectors: the candidates', shape (candidates, vectors, width).
+            vectors: the candidates', shape (candidates, vectors, width), or (candidates, prompts, vectors, width).
             arithmetic: of the layers.
             device: theirs.
             differences: whether all candidates but the first are differences from it.
         """
-        ids = torch.stack([token_ids(self.tokenizer, text, vectors.shape[1]) for text in texts])
+        ids = torch.stack([token_ids(self.tokenizer, text, vectors.shape[-2]) for text in texts])
         count = len(vectors)
         words = embedded(ids, self.table, vectors).flatten(0, 1).to(device)
         words = words + self._inner.embeddings.position_embedding.weight[: words.shape[1]]

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,15 +70,16 @@ def others(kept: Path, name: str) -> list[dict[str, Any]]:
 
 
 def _searches(reports: Sequence[dict[str, Any]]) -> str:
-    """Put what everybody ran with every seed side by side, or with every seed that has both kinds."""
+    """Put side by side what everybody ran with more than one seed, or with the only one that has the kind."""
     whole = max(row["of"] for row in reports[0]["rows"])
     rows = [{(row["kind"], row["search"]): row for row in one["rows"] if row["of"] == whole} for one in reports]
-    both = [one for report, one in zip(reports, rows, strict=True) if _kinds(report) == set(KINDS)]
+    ran = Counter(place for one in rows for place in one)
+    seeds = Counter(kind for report in reports for kind in _kinds(report))
     found = [
         {"kind": kind, "search": search}
         | {_seed(report): _told(one.get((kind, search))) for report, one in zip(reports, rows, strict=True)}
-        for kind, search in both[-1]
-        if all((kind, search) in one for one in both)
+        for kind, search in dict.fromkeys(chain(*sorted(rows, key=len, reverse=True)))
+        if ran[kind, search] >= min(2, seeds[kind])
     ]
     head = f"{whole} newcomers of each kind with each; median forwards to target, met by, median end share:"
     return f"{head}\n\n{table(found)}"
@@ -213,8 +216,8 @@ def _promised(bar: dict[str, Any]) -> dict[str, Any]:
 def keep(report: dict[str, Any], kept: Path, name: str) -> bool:
     """Write a benchmark's file, beside the last one's if that had another seed, or was of another processor.
 
-    What has one kind of newcomers alone takes the place of nothing that has both: it goes beside the last one, or
-    nowhere where that or what stands beside it has the same seed.
+    What has one kind of newcomers alone takes the place of nothing that has both: it goes beside the last one, joined
+    with the other kind's of its seed, or nowhere where that or what stands beside it has both of its seed.
 
     Returns:
         Whether it was written.
@@ -225,8 +228,10 @@ def keep(report: dict[str, Any], kept: Path, name: str) -> bool:
         before = read(name, kept)
         last = _aside(before, name)
         if name in SEEDED and aside is not None and _kinds(report) < _kinds(before):
-            if last == own or (aside.is_file() and _kinds(report) < _kinds(read(name, aside.parent))):
+            beside = read(name, aside.parent) if aside.is_file() else report
+            if last == own or _kinds(report) < _kinds(beside):
                 return False
+            report = report if _kinds(report) & _kinds(beside) else _joined(beside, report)
             path, aside = aside, None
         elif last is not None and last != own:
             (kept / last).mkdir(exist_ok=True)
@@ -236,6 +241,14 @@ def keep(report: dict[str, Any], kept: Path, name: str) -> bool:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return True
+
+
+def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return the reports of two kinds of newcomers as one; what one says of itself is the other's, but for notes."""
+    first, second = sorted((one, other), key=lambda report: KINDS.index(report["rows"][0]["kind"]))
+    parts = {part: [*first[part], *second[part]] for part in ("rows", "bars")}
+    notes = list(dict.fromkeys((*first["notes"], *second["notes"])))
+    return second | parts | {"ratios": first["ratios"] | second["ratios"], "notes": notes}
 
 
 def _aside(report: dict[str, Any], name: str) -> str | None:

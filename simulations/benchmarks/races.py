@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import TypeVar
 
 from rich.console import Console
 
 from simulations.benchmarks.framework import Value
 from simulations.benchmarks.intervals import median_interval
-from simulations.benchmarks.searches import Found, Search, Trial, found, is_kept
+from simulations.benchmarks.searches import Found, Search, Trial, found, found_by_all, is_kept
 from simulations.benchmarks.ways import (
     ALONE,
     BORROWED,
@@ -21,6 +22,7 @@ from simulations.benchmarks.ways import (
     GRADIENT,
     LATER,
     REFERENCE,
+    WHOLE,
     Kind,
     Size,
     largest,
@@ -30,6 +32,9 @@ from simulations.benchmarks.ways import (
 from simulations.population import Person
 
 T = TypeVar("T")
+
+Lot = tuple[Sequence[Person], Search]
+"""Newcomers of a kind who search in the same way, in step with each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +84,11 @@ def race(
     measured.
     """
     longer = {kind: longer_searches(size, kind) for kind in searches}
-    tasks = in_turn(newcomers, searches, longer, size)
-    everybody, ways = zip(*tasks, strict=True)
-    reached = pool.map(_in_time, [trial] * len(tasks), everybody, ways, [end] * len(tasks))
-    measured = counted(reached, len(tasks), "searches", told)
+    lots = in_turn(newcomers, searches, longer, size)
+    tasks = [(person, way) for some, way in lots for person in some]
+    everybody, ways = zip(*lots, strict=True)
+    reached = pool.map(_in_time, [trial] * len(lots), everybody, ways, [end] * len(lots))
+    measured = counted(chain.from_iterable(reached), len(tasks), "searches", told)
     raced = []
     for kind, some in searches.items():
         for search in (*FIRST, *longer[kind].values(), *LATER, *some):
@@ -101,31 +107,35 @@ def in_turn(
     searches: dict[Kind, list[Search]],
     longer: dict[Kind, dict[int, Search]],
     size: Size,
-) -> list[tuple[Person, Search]]:
-    """Return who searches how, in the order in which they do (`Size.foremost`)."""
+) -> list[Lot]:
+    """Return who searches how, in the order in which they do (`Size.foremost`), and who in step with whom."""
     by_kind = {kind: [person for person in newcomers if person.kind == kind] for kind in searches}
     turns = [person for both in zip(*by_kind.values(), strict=True) for person in both]
     ways = {kind: (*FIRST, *some, *LATER) for kind, some in searches.items()}
-    main, sizes = {ALONE, largest(size), BORROWED}, {*without_noise(size), REFERENCE}
-    # The gradient is what all others are measured by: two searches of somebody's at once would both compute it.
-    rounds = ({GRADIENT}, main, sizes - main)
-    soon = set[str]().union(*rounds)
-    tasks = [(person, way) for names in rounds for person in turns for way in ways[person.kind] if way.name in names]
-    patient = [
-        (way, by_kind[kind][: size.patient[kind][budget]])
-        for kind, some in longer.items()
-        for budget, way in some.items()
-    ]
-    tasks += [(person, way) for way, some in patient if len(some) == size.newcomers for person in some]
+    main = {ALONE, largest(size), BORROWED}
+    sizes = {*without_noise(size)} - main
+    shorter, whole = list[Lot](), list[Lot]()
+    for kind, some in by_kind.items():
+        published = [way for way in ways[kind] if way.name == REFERENCE] + [*longer[kind].values()]
+        for way in published:
+            lots = [(some[at : at + size.abreast], way) for at in range(0, len(some), size.abreast)]
+            (whole if way.name == WHOLE else shorter).extend(lots)
+
+    def alone(names: set[str], some: Sequence[Person]) -> list[Lot]:
+        return [((person,), way) for person in some for way in ways[person.kind] if way.name in names]
+
+    left = {way.name for some in ways.values() for way in some} - {GRADIENT, REFERENCE, *main, *sizes}
     foremost = len(by_kind) * size.foremost
-    for some in (turns[:foremost], turns[foremost:]):
-        tasks += [(person, way) for person in some for way in ways[person.kind] if way.name not in soon]
-    return tasks + [(person, way) for way, some in patient if len(some) < size.newcomers for person in some]
+    # The gradient is what all others are measured by: two searches of somebody's at once would both compute it.
+    first = [*alone({GRADIENT}, turns), *alone(main, turns), *shorter, *alone(sizes, turns)]
+    return [*first, *alone(left, turns[:foremost]), *alone(left, turns[foremost:]), *whole]
 
 
-def _in_time(trial: Trial, person: Person, search: Search, end: float) -> Found | None:
+def _in_time(trial: Trial, some: Sequence[Person], search: Search, end: float) -> Sequence[Found | None]:
     """Search, unless it is too late to begin; what was found earlier is always in time."""
-    return found(trial, person, search) if time.time() < end or is_kept(trial, person, search) else None
+    if time.time() < end:
+        return found_by_all(trial, some, search)
+    return [found(trial, person, search) if is_kept(trial, person, search) else None for person in some]
 
 
 def counted(results: Iterable[T], count: int, what: str, told: Console, every: float = 60) -> list[T]:

@@ -12,8 +12,9 @@ import functools
 import hashlib
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 from zipfile import BadZipFile
@@ -36,6 +37,7 @@ from client.learn.subspace import shaped, vocabulary_covariance
 from client.photos import load_photos, stack
 from common.prior import Prior, encode_prior
 from simulations.demo import MODEL
+from simulations.lockstep import in_lockstep
 from simulations.population import Person, write_pictures
 from simulations.trials import Course, Target, evaluation_of, evolution, ours, reference, target_of
 from simulations.work import engine_of
@@ -185,11 +187,24 @@ def found(trial: Trial, person: Person, search: Search) -> Found:
     """
     if search.way == "gradient":
         return _found(_gradient(trial, person))
-    return _found(_once(trial, person, search.file(trial), lambda: _search(trial, person, search)))
+    return _sought(trial, person, search, searcher(trial.kept))
 
 
-def _search(trial: Trial, person: Person, search: Search) -> dict[str, NDArray[Any]]:
-    engine = searcher(trial.kept)
+def found_by_all(trial: Trial, some: Sequence[Person], search: Search) -> list[Found]:
+    """Return what a search comes to on the pictures of several newcomers of a kind: as published, they go in step."""
+    new = [person for person in some if not is_kept(trial, person, search)]
+    if search.way == "published" and len(new) > 1:
+        for person in new:
+            _gradient(trial, person)  # whose own steps are no single draws
+        in_lockstep(searcher(trial.kept), [partial(_sought, trial, person, search) for person in new])
+    return [found(trial, person, search) for person in some]
+
+
+def _sought(trial: Trial, person: Person, search: Search, engine: Engine) -> Found:
+    return _found(_once(trial, person, search.file(trial), lambda: _search(trial, person, search, engine)))
+
+
+def _search(trial: Trial, person: Person, search: Search, engine: Engine) -> dict[str, NDArray[Any]]:
     latents, word, kind, seed = latents_of(engine, person), person.class_word, person.kind, person.number
     goal = target(trial, person, latents)
     if search.owner is not None:

@@ -83,6 +83,26 @@ def test_one_kind_alone_takes_the_place_of_nothing_that_has_both(tmp_path):
     assert [one["seed"] for one in others(tmp_path, "quality")] == [0, 1]
 
 
+def whole(seed, kind, value, *notes):
+    bars, rows = [{"what": f"{kind}: more", "value": value}], [{"kind": kind, "value": value}]
+    return {"seed": seed, "rows": rows, "bars": bars, "ratios": {kind: value}, "notes": ["of 30", *notes]}
+
+
+def test_the_two_kinds_of_a_seed_are_joined_whichever_came_first(tmp_path):
+    keep(of_kinds(1, 1, "object", "style"), tmp_path, "quality")
+    style, old, new = whole(3, "style", 2, "styles"), whole(3, "object", 1), whole(3, "object", 5)
+    assert all(keep(one, tmp_path, "quality") for one in (old, new, style))
+    assert not keep(style, tmp_path, "quality")
+    [joined] = others(tmp_path, "quality")
+    assert [row["value"] for row in joined["rows"]] == [bar["value"] for bar in joined["bars"]] == [5, 2]
+    assert (joined["ratios"], joined["notes"]) == ({"object": 5, "style": 2}, ["of 30", "styles"])
+    other = tmp_path / "other"
+    other.mkdir()
+    keep(of_kinds(1, 1, "object", "style"), other, "quality")
+    assert all(keep(one, other, "quality") for one in (style, new))
+    assert others(other, "quality") == [joined]
+
+
 def test_another_processor_stands_beside_the_last(tmp_path):
     for seed, processor in ((0, "AMD EPYC"), (1, "Xeon(R)"), (2, "Xeon(R)"), (3, "AMD EPYC")):
         keep({"seed": seed, "machine": {"processor": processor}}, tmp_path, "step")

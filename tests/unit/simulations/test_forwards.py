@@ -30,7 +30,7 @@ from simulations.benchmarks.ways import (
 from simulations.population import people
 from tests.unit.simulations.conftest import Inline
 
-SIZE = replace(SMALL, newcomers=3, redrawn=(9,), foremost=1, patient={"style": {20_000: 3, PUBLISHED_FORWARDS: 2}})
+SIZE = replace(SMALL, newcomers=3, redrawn=(9,), foremost=1, patient={"style": (20_000, PUBLISHED_FORWARDS)}, abreast=2)
 LONGER = as_published(20_000)
 QUIET = Console(file=io.StringIO())
 TRIAL = Trial(kept=None, descent=1, forwards=1, published=1, taught={"object": 1, "style": 1})
@@ -51,6 +51,7 @@ def done(monkeypatch):
         return result()
 
     monkeypatch.setattr(races, "found", search)
+    monkeypatch.setattr(races, "found_by_all", lambda trial, some, way: [search(trial, each, way) for each in some])
     monkeypatch.setattr(races, "is_kept", lambda _trial, person, _way: person.number == 0)
     return order
 
@@ -65,18 +66,29 @@ def race(end):
 def test_everybody_searches_in_the_ways_that_matter_before_the_foremost_do_in_all(done):
     raced = race(NO_END)
     ways = len(FIRST) + len(LATER) + 3
-    assert len(done) == len(set(done)) == 6 * ways + 5
+    assert len(done) == len(set(done)) == 6 * ways + 6
     assert {name for _, _, name in done[:6]} == {GRADIENT}, "whoever searches before it computes it too"
     assert {name for _, _, name in done[6 : 6 * 3]} == {ALONE, largest(SIZE)}
-    assert {name for _, _, name in done[6 * 3 : 6 * 5]} == {REFERENCE, "ours, prior of 9 (redrawn)"}
-    assert done[6 * 5 : 6 * 5 + 3] == [("style", number, LONGER) for number in (3, 4, 5)]
-    left = done[6 * 5 + 3 :]
-    foremost, rest = left[: 2 * (ways - 5)], left[2 * (ways - 5) : -2]
+    published = [("object", number, REFERENCE) for number in (0, 1, 2)]
+    published += [("style", number, way) for way in (REFERENCE, LONGER) for number in (3, 4, 5)]
+    assert done[6 * 3 : 6 * 3 + 9] == published
+    assert {name for _, _, name in done[6 * 3 + 9 : 6 * 4 + 9]} == {"ours, prior of 9 (redrawn)"}
+    left = done[6 * 4 + 9 :]
+    foremost, rest = left[: 2 * (ways - 5)], left[2 * (ways - 5) : -3]
     assert {number for _, number, _ in foremost} == {0, 3}  # the first with an object, the first with a style
     assert {number for _, number, _ in rest} == {1, 2, 4, 5}
-    assert done[-2:] == [("style", 3, WHOLE), ("style", 4, WHOLE)]
-    assert [len(each.found) for each in raced if each.search.name != WHOLE] == [3] * (2 * ways + 1)
-    assert [len(each.found) for each in raced if each.search.name == WHOLE] == [2]
+    assert done[-3:] == [("style", number, WHOLE) for number in (3, 4, 5)]
+    assert [len(each.found) for each in raced] == [3] * (2 * ways + 2)
+
+
+def test_the_published_algorithm_goes_in_step_by_lots_of_a_kind():
+    names = (largest(SIZE), "ours, prior of 9 (redrawn)")
+    some = {kind: [Search(name=name, way="ours") for name in names] for kind in KINDS}
+    longer = {kind: races.longer_searches(SIZE, kind) for kind in KINDS}
+    lots = races.in_turn(people(3, 3, 0), some, longer, SIZE)
+    abreast = [[person.number for person in lot] for lot, way in lots if way.way == "published"]
+    assert abreast == [[0, 1], [2], [3, 4], [5], [3, 4], [5], [3, 4], [5]]
+    assert all(len(lot) == 1 for lot, way in lots if way.way != "published")
 
 
 def test_when_time_is_up_only_what_is_kept_is_counted(done):

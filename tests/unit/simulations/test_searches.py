@@ -124,3 +124,27 @@ def test_random_axes_are_as_many_and_as_long_and_know_nothing():
     gram = (axes / lengths[:, None]) @ (axes / lengths[:, None]).T
     torch.testing.assert_close(gram, torch.eye(len(axes)), rtol=0, atol=1e-3)
     assert changed.kind == "mine"
+
+
+def test_as_published_those_who_have_not_searched_go_in_step_and_in_other_ways_each_alone(trial, monkeypatch):
+    engine, searched = SimpleNamespace(), []
+
+    def search(_trial, person, way, engine_of_it):
+        searched.append((way.way, person.number, engine_of_it is engine))
+        numbers = {"reached": 0, "share": 0.5, "forwards": 9, "start": "anchor"}
+        return {name: np.array(value) for name, value in numbers.items()} | {"token": np.zeros(2, np.float32)}
+
+    monkeypatch.setattr(searches, "searcher", lambda _kept: engine)
+    monkeypatch.setattr(searches, "_gradient", lambda *_: {})
+    monkeypatch.setattr(searches, "_search", search)
+    some = people(0, 3, 0)
+    published, ours = Search(name="any", way="published"), Search(name="any", way="ours")
+    searches.found(trial, some[0], published)
+    found = searches.found_by_all(trial, some, published)
+    assert [each.share for each in found] == [0.5] * 3
+    first, *rest = searched
+    assert first == ("published", some[0].number, True)
+    assert sorted(rest) == [("published", person.number, False) for person in some[1:]]
+    searched.clear()
+    searches.found_by_all(trial, some, ours)
+    assert searched == [("ours", person.number, True) for person in some]
