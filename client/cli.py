@@ -112,7 +112,7 @@ def learn(
 
 @app.command()
 def generate(
-    prompt: Annotated[str, typer.Argument(help='What to draw: "a <my-dog> on a beach".')],
+    prompt: Annotated[str, typer.Argument(help='What to draw: "a <my-dog> on a beach"; <my-dog:0.6> is less of it.')],
     *,
     negative: Annotated[str, typer.Option(help="What not to draw.")] = "",
     count: Annotated[int, typer.Option("--count", "-n", help="How many pictures.")] = 1,

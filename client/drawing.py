@@ -16,7 +16,6 @@ from client.backbone.prompts import sayings
 from client.backbone.schedulers import use_scheduler
 from client.generate import Request, add_concepts, description, generate, load_pipeline, write_picture
 from client.lesson import Listener
-from client.placeholder import mentioned
 from client.taste.known import taste_token
 from client.taste.standing import STRENGTH
 from client.taste.steering import Steering, check_steerable
@@ -69,7 +68,7 @@ def draw(order: Order, model: str | None, home: Path, console: Console) -> tuple
     folder = find_backbone(model)
     request = _request(order, folder)
     steering = None
-    concepts = [Vault(home).concept(name) for name in mentioned(order.prompt, order.negative)]
+    concepts = Vault(home).taught(order.prompt, order.negative)
     with console.status("loading the model"):
         pipeline = load_pipeline(folder, device=order.device)
         if order.scheduler is not None:

@@ -20,7 +20,7 @@ from client.backbone.engine import fingerprint
 from client.backbone.prompts import sayings
 from client.backbone.schedulers import check_steps
 from client.files import write_whole
-from client.placeholder import mentioned, placeholder
+from client.placeholder import mentioned, word
 from client.spoken import Spoken, Stages, stage_word
 from client.version import version
 from common.errors import BackboneError, ConfigError
@@ -65,7 +65,7 @@ class Token(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, without the brackets."""
+        """What stands between the brackets: its name, and its strength if that is not 1."""
 
     @property
     def backbone(self) -> str:
@@ -161,9 +161,9 @@ def add_concepts(pipeline: Any, folder: Path, concepts: Sequence[Token]) -> Stag
                 f"<{concept.name}> was learned on model {concept.backbone[:12]}, this is {own[:12]}: "
                 "name that model with --model, or learn it again on this one"
             )
-        word = placeholder(concept.name)
+        plain = word(concept.name)
         for number, vectors in enumerate(np.array(concept.token, np.float32).reshape(concept.stages, -1)):
-            said = word if concept.stages == 1 else stage_word(concept.name, number)
+            said = plain if concept.stages == 1 else stage_word(concept.name, number)
             _teach(pipeline, said, torch.from_numpy(vectors))
     counts = {concept.name: concept.stages for concept in concepts}
     return Stages(timesteps=sayings(folder).timesteps, counts=counts)

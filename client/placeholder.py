@@ -9,6 +9,9 @@ from common.errors import ConfigError
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST_NAME = 40
 MENTION = re.compile(r"<([^<>\s]+)>")
+STRENGTH = re.compile(r"\d?\.?\d{1,4}")
+STRONGEST = 2.0
+"""How strongly a concept is said at most: 1 is as it was learned, 0 what it began from."""
 
 
 def placeholder(name: str) -> str:
@@ -24,6 +27,32 @@ def placeholder(name: str) -> str:
     return f"<{name}>"
 
 
+def said(mention: str) -> tuple[str, float]:
+    """Return the name of what stands in a prompt as ``<name>`` or ``<name:strength>``, and its strength.
+
+    Raises:
+        ConfigError: the strength is none.
+    """
+    name, colon, strength = mention.partition(":")
+    if not colon:
+        return name, 1.0
+    if not STRENGTH.fullmatch(strength) or float(strength) > STRONGEST:
+        raise ConfigError(
+            f"<{mention}> has no strength that can be drawn: say a number from 0 to {STRONGEST:g}, as in <{name}:0.6>"
+        )
+    return name, float(strength)
+
+
+def word(mention: str) -> str:
+    """Return the word that stands for a concept at a strength: ``<my-dog:0.6>``, or ``<my-dog>``.
+
+    Raises:
+        ConfigError: the name or the strength is none.
+    """
+    name, _ = said(mention)
+    return placeholder(name).replace(name, mention)
+
+
 def mentioned(*prompts: str) -> list[str]:
-    """Return the names of the concepts in prompts, each once, in their order."""
+    """Return what concepts stand in prompts, each at each of its strengths once, in their order."""
     return list(dict.fromkeys(name for prompt in prompts for name in MENTION.findall(prompt)))

@@ -15,6 +15,7 @@ class Taught:
     """A token by the name that it has in a prompt: a `client.generate.Token`."""
 
     name: str
+    """What stands between the brackets in a prompt: a name, or a name and a strength (`client.placeholder.said`)."""
     backbone: str
     """Fingerprint of the model that it was learned on."""
     token: NDArray[np.float32]

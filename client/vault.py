@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from client.database import Database, now
+from client.placeholder import mentioned, said
 from client.sealing import Seal, seal_of
+from client.taught import Taught
 from common.errors import VaultError
 from common.prior import KINDS, Kind
 
@@ -68,6 +70,13 @@ class Concept:
     def displacement(self) -> NDArray[np.float64]:
         """δ = token − anchor of every stage, one after the other, shape (stages * vectors * width,)."""
         return self.token.astype(np.float64) - np.tile(self.anchor.astype(np.float64), self.stages)
+
+    def said(self, mention: str, strength: float) -> Taught:
+        """Return it as drawing needs it, moved so much of the way from its anchor to its token."""
+        if strength == 1:
+            return Taught(mention, self.backbone, self.token, self.stages)
+        moved = self.token.astype(np.float64) + (strength - 1) * self.displacement
+        return Taught(mention, self.backbone, moved.astype(np.float32), self.stages)
 
 
 class Listed(NamedTuple):
@@ -132,6 +141,19 @@ class Vault:
         if not found:
             raise _unknown(name)
         return found[0]
+
+    def taught(self, *prompts: str) -> list[Taught]:
+        """Give what stands in prompts as ``<name>`` or ``<name:strength>``, each once, in their order.
+
+        Raises:
+            VaultError: there is no such concept.
+            ConfigError: a strength is none.
+        """
+        found = []
+        for mention in mentioned(*prompts):
+            name, strength = said(mention)
+            found.append(self.concept(name).said(mention, strength))
+        return found
 
     def concepts(self) -> list[Concept]:
         """Give all concepts, oldest first."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from client.placeholder import MENTION
+from client.placeholder import MENTION, said
 from client.taught import Taught
 from client.vault import Vault
 
@@ -32,4 +32,9 @@ def tokens_of(held: tuple[tuple[str, Vectors], ...], backbone: str) -> list[Taug
 def said_plainly(home: Path, prompt: str) -> str:
     """Return a prompt with each concept as the word for what it is one of: what an engine can read."""
     words = {one.name: one.class_word for one in Vault(home).listed()}
-    return MENTION.sub(lambda found: words.get(found[1], "") or found[1], prompt)
+
+    def plainly(mention: str) -> str:
+        name, _ = said(mention)
+        return words.get(name, "") or name
+
+    return MENTION.sub(lambda found: plainly(found[1]), prompt)

@@ -15,7 +15,6 @@ import torch
 
 from client.choices import Choice, Choices, Picked, Recipe
 from client.lesson import REASONS, Listener
-from client.placeholder import mentioned
 from client.taste.asking import POOL
 from client.taste.concepts import as_tokens
 from client.taste.easel import Easel
@@ -93,8 +92,7 @@ def rate(rating: Rating, model: str | None, home: Path, console: Console) -> Don
         ShoalError: a prompt names an unknown concept, the model or the vault cannot be used, or --out not be written.
     """
     done = Done(home=home)
-    for name in mentioned(*rating.prompts):
-        Vault(home).concept(name)
+    Vault(home).taught(*rating.prompts)  # refused now, not after the first pair
     with ExitStack() as stack:
         folder = rating.out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shoal-rate-")))
         sitting = _Sitting(rating, model, home, console, folder, done)
@@ -170,7 +168,7 @@ class _Sitting:
             if wanted and pair.recipes[0].backbone == self._easel.backbone:
                 return pair
         prompt = next(self._prompts)
-        tokens = as_tokens([Vault(self._home).concept(name) for name in mentioned(prompt)])
+        tokens = as_tokens(Vault(self._home).taught(prompt))
         recipe = self._easel.recipe(prompt, secrets.randbelow(SEEDS), tokens)
         with drawing_bar(self._console, self._rating.pool * recipe.steps) as progress:
             offered = self._easel.offer(recipe, progress, self._rating.pool)

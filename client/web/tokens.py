@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from client.placeholder import mentioned
 from client.vault import Vault
 from client.web.studio import Token
 
@@ -19,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def tokens_in(home: Path, *prompts: str) -> tuple[Token, ...]:
-    """Return the tokens of the concepts that stand in prompts as `<name>`.
+    """Return the tokens of the concepts that stand in prompts as `<name>` or `<name:strength>`.
 
     Raises:
         VaultError: a concept is unknown.
+        ConfigError: a strength is none.
     """
-    concepts = [Vault(home).concept(name) for name in mentioned(*prompts)]
-    return tuple(token(one.name, one.token, one.backbone, one.stages) for one in concepts)
+    return tuple(token(one.name, one.token, one.backbone, one.stages) for one in Vault(home).taught(*prompts))
 
 
 def token(name: str, vectors: NDArray[np.float32], backbone: str = "", stages: int = 1) -> Token:

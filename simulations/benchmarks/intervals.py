@@ -72,6 +72,31 @@ def share_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float
     return float(numbers.mean()), float(low), float(high)
 
 
+def traded_interval(mine: NDArray[np.float64], other: NDArray[np.float64], seed: int = 0) -> tuple[float, float, float]:
+    """Return how much more of one thing there is where there is as much of another, which it is given up for.
+
+    Args:
+        mine: both, of the same people, at several levels, shape (levels, n, 2): what is to be as much, then what is
+            asked. Between levels the means are taken for a line.
+        other: shape (n, 2).
+        seed: of the resampling.
+
+    Returns:
+        A difference of means and its bootstrap interval. Where every level has more of the first than the other, the
+        level with the least of it is compared, and where every level has less, the difference is minus infinity.
+    """
+    people = _people(mine.shape[1], seed)
+    levels, others = mine[:, people].mean(axis=2), other[people].mean(axis=1)
+    drawn = [_traded(levels[:, row], others[row]) for row in range(len(people))]
+    low, high = np.quantile(drawn, TAILS, method="nearest")
+    return _traded(mine.mean(axis=1), other.mean(axis=0)), float(low), float(high)
+
+
+def _traded(levels: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    order = np.argsort(levels[:, 0])
+    return float(np.interp(other[0], levels[order, 0], levels[order, 1], right=-np.inf) - other[1])
+
+
 def ratio_interval(mine: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
     """Return a ratio of means and its bootstrap interval, whoever was measured drawn with both numbers of theirs.
 

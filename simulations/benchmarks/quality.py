@@ -32,7 +32,7 @@ from simulations.benchmarks.features import features, load_classifier
 from simulations.benchmarks.forwards import learned_by_crowd, priors
 from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.gallery import PATH
-from simulations.benchmarks.intervals import ratio_interval, share_interval
+from simulations.benchmarks.intervals import ratio_interval, share_interval, traded_interval
 from simulations.benchmarks.likeness import (
     Styles,
     colour_likeness,
@@ -68,6 +68,7 @@ from simulations.workers import workers
 UNTAUGHT, PUBLISHED = "untaught (class word)", REFERENCE
 REAL, SHUFFLED = "real pictures", "shuffled"
 BOUND: Final = 0.97
+AS_MUCH: Final = "at the strength of as much agreement"
 PROMPTS: Final[dict[Kind, int]] = {"object": 2, "style": 8}
 """Prompts at most for each newcomer's token: of objects a third have one picture alone that the person did not have."""
 PICTURES: Final[dict[Kind, int]] = {"object": 48, "style": 16}
@@ -75,6 +76,9 @@ PICTURES: Final[dict[Kind, int]] = {"object": 48, "style": 16}
 was known to a fifth either way, with 16 to a seventh. Objects are asked for in few ways, so that the noise matters."""
 PROMISED: Final = ("cosine", "agreement")
 """What pictures are held to; the rest too, where it tells the gradient's pictures from somebody else's."""
+SOFTER: Final[dict[Kind, tuple[float, ...]]] = {"object": (), "style": (0.4, 0.6, 0.8)}
+"""Strengths that tokens learned with the prior are said at too (`client.placeholder`): what a softer style gives up of
+likeness it gains in what else is asked for."""
 OTHERS: Final = 200
 """Real pictures whose mean is the held-out style's."""
 
@@ -131,7 +135,7 @@ def run(
             told.print(f"{len(tokens)} times {sum(map(len, asked))} pictures drawn, {kind}")
             scores = score(some, asked, drawn, scorer)
             rows += table(kind, scores, seed)
-            bars += held(kind, scores, list(tokens)[-1], seed)
+            bars += held(kind, scores, next(way for way in tokens if way.startswith(largest(size))), seed)
             sheets.append(sheet(some, drawn, archive))
     write_sheet(sheets, out / "quality.png")
     return Report(name="quality", seed=seed, full=full, rows=rows, bars=bars, notes=_notes(size, pictures))
@@ -178,7 +182,18 @@ def learned(
         told.print(f"tokens of {way.name}, {kind}")
         found_by = pool.map(found, [trial] * len(each), each, [way] * len(each))
         tokens[way.name] = [one.token for one in found_by]
+    anchors = [searcher(trial.kept).anchor(person.class_word).numpy() for person in some]
+    best = ours[-1].name
+    for strength in SOFTER[kind]:
+        tokens[at_strength(best, strength)] = [
+            anchor + strength * (token - anchor) for anchor, token in zip(anchors, tokens[best], strict=True)
+        ]
     return some, tokens
+
+
+def at_strength(way: str, strength: float) -> str:
+    """Return the name of a way's tokens said at a strength."""
+    return f"{way}, strength {strength:g}"
 
 
 def wanted(person: Person, scorer: Scorer, seed: int) -> list[Asked]:
@@ -313,9 +328,12 @@ def held(kind: Kind, scores: Scores, ours: str, seed: int) -> list[Bar]:
     """Hold ours with the prior against the gradient's and the published algorithm's pictures.
 
     In all that is `PROMISED`, and in what tells people apart: against the gradient's as a share, but of colours, whose
-    share of a small cosine says little; against the published algorithm's by what is more, on those who ran both.
+    share of a small cosine says little; against the published algorithm's by what is more, on those who ran both, and
+    once more at the strength that has as much agreement as theirs.
     """
     bars = []
+    levels = [ours, *(way for strength in SOFTER[kind] if (way := at_strength(ours, strength)) in scores)]
+    agreement = SCORES.index("agreement")
     for column, what in enumerate(SCORES):
         if what not in PROMISED and not _tells(scores, column, seed):
             continue
@@ -327,6 +345,10 @@ def held(kind: Kind, scores: Scores, ours: str, seed: int) -> list[Bar]:
             theirs = scores[rival][:, column]
             more = share_interval((mine[: len(theirs)] - theirs).tolist(), seed)
             bars.append(Bar.known(f"{kind}: {what}, {ours}, less {rival}", more, 0.0, "at least"))
+            if len(levels) > 1 and column != agreement:
+                both = np.stack([scores[way][: len(theirs)][:, [agreement, column]] for way in levels])
+                more = traded_interval(both, scores[rival][:, [agreement, column]], seed)
+                bars.append(Bar.known(f"{kind}: {what}, {ours}, {AS_MUCH}, less {rival}", more, 0.0, "at least"))
     return bars
 
 
@@ -374,13 +396,16 @@ def _notes(size: Size, pictures: dict[Kind, int]) -> list[str]:
         ),
         "less published: on those who ran both",
         f"pictures a newcomer and way: {_several(pictures)}; every way from the same noise",
-        "tokens as benchmark forwards learned them",
+        (
+            "tokens as benchmark forwards learned them; strength: so much of the way from the class word to the token; "
+            f"{AS_MUCH}: between the strengths that were drawn means are taken for a line"
+        ),
         f"searches of {size.forwards} forwards, the published algorithm's of {size.published} or as its name says",
         "real pictures: the very pictures that were asked for, by their artists",
         "shuffled: the gradient's pictures held against the next newcomer's own and the next prompt's other words",
         (
             "quality.png: a picture of the person's own, then untaught, gradient, published (with longer budgets after "
-            "it, where it had them), ours, ours with the prior"
+            "it, where it had them), ours, ours with the prior, and at lower strengths"
         ),
     ]
 

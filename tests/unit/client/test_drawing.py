@@ -83,24 +83,47 @@ def test_a_name_nobody_taught_ends_before_anything_is_loaded(tmp_path, home, con
         draw(order(tmp_path, negative="<my-cat>"), None, home, console)
 
 
-def test_a_thing_and_a_style_meet_in_one_picture(tmp_path, home, console):
-    own, pipeline = fingerprint(SHIPPED), load_pipeline(SHIPPED)
-    words = pipeline.tokenizer(["dog", "red"], add_special_tokens=False).input_ids
+@pytest.mark.parametrize("wrong", ["<my-dog:loud>", "<my-dog:3>"])
+def test_a_strength_that_is_none_ends_before_anything_is_loaded(tmp_path, home, console, monkeypatch, wrong):
+    monkeypatch.setattr("client.drawing.load_pipeline", lambda *_, **__: pytest.fail("it was loaded"))
+    with pytest.raises(ShoalError, match=f"{wrong} has no strength"):
+        draw(order(tmp_path, prompt=f"a {wrong}"), None, home, console)
+
+
+def embeddings(*words):
+    pipeline = load_pipeline(SHIPPED)
+    ids = pipeline.tokenizer(list(words), add_special_tokens=False).input_ids
     table = pipeline.text_encoder.get_input_embeddings().weight.detach().numpy()
-    for name, kind, ids in (("my-dog", "object", words[0]), ("my-style", "style", words[1])):
-        token = table[ids[0]].copy()
-        Vault(home).save_concept(
-            Concept(
-                name=name,
-                kind=kind,
-                class_word="dog",
-                backbone=own,
-                anchor=np.zeros_like(token),
-                token=token,
-                loss=0.1,
-                forwards=1,
-            )
-        )
+    return [table[first].copy() for first, *_ in ids]
+
+
+def keep(home, name, kind, token, anchor):
+    own = fingerprint(SHIPPED)
+    Vault(home).save_concept(
+        Concept(name=name, kind=kind, class_word="dog", backbone=own, anchor=anchor, token=token, loss=0.1, forwards=1)
+    )
+
+
+def test_a_concept_is_drawn_as_strongly_as_it_is_said(tmp_path, home, console):
+    cat, dog = embeddings("cat", "dog")
+    keep(home, "pet", "object", dog, cat)
+    said = ("<pet>", "<pet:1>", "<pet:0>", "<pet:0.5>", "<pet:2>", "dog", "cat")
+    for number, thing in enumerate(said):
+        assert draw(order(tmp_path / str(number), prompt=f"{thing}, noto style"), None, home, console)
+    as_learned, one, none, half, twice, dogs, cats = (
+        pixels(tmp_path / str(number) / "shoal-4.png") for number in range(len(said))
+    )
+    assert (as_learned == dogs).all()
+    assert (one == dogs).all()
+    assert np.abs(none - cats).max() <= 1  # dog less all that it is more than cat: to the last digit of float32
+    assert 0 < np.abs(half - cats).mean() < np.abs(twice - cats).mean()
+    with Image.open(tmp_path / "3" / "shoal-4.png") as picture:
+        assert picture.info["Concepts"] == "pet:0.5"
+
+
+def test_a_thing_and_a_style_meet_in_one_picture(tmp_path, home, console):
+    for name, kind, token in zip(("my-dog", "my-style"), ("object", "style"), embeddings("dog", "red"), strict=True):
+        keep(home, name, kind, token, np.zeros_like(token))
     for folder, prompt in {"taught": "<my-dog>, <my-style> style", "words": "dog, red style"}.items():
         assert draw(order(tmp_path / folder, prompt=prompt), None, home, console)
     taught, words = (tmp_path / folder / "shoal-4.png" for folder in ("taught", "words"))

@@ -67,6 +67,19 @@ def test_a_token_in_the_place_of_another_does_not_open(tmp_path):
         vault.concept("a")
 
 
+def test_prompts_give_each_concept_at_each_of_its_strengths_once(tmp_path):
+    anchor, token = np.array([1, 2], np.float32), np.array([3, 2, 1, 6], np.float32)  # two stages
+    Vault(tmp_path).save_concept(concept("rex", anchor=anchor, token=token))
+    Vault(tmp_path).save_concept(concept("ink"))
+    given = Vault(tmp_path).taught("a <rex:0.5> beside <rex>, <ink> style", "<rex:0.5> or <rex:0>")
+    assert [one.name for one in given] == ["rex:0.5", "rex", "ink", "rex:0"]
+    half, whole, _, none = (one.token.tolist() for one in given)
+    assert (half, whole, none) == ([2, 2, 1, 4], [3, 2, 1, 6], [1, 2, 1, 2])
+    assert {(one.stages, one.token.dtype.name) for one in given if one.name.startswith("rex")} == {(2, "float32")}
+    with pytest.raises(VaultError, match="max"):
+        Vault(tmp_path).taught("a <max:0.5>")
+
+
 def test_concepts_are_listed_without_opening_them(tmp_path, monkeypatch):
     vault = Vault(tmp_path)
     vault.save_concept(concept("a"))

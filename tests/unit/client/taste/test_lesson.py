@@ -131,6 +131,7 @@ def test_concepts_in_a_prompt_are_told_to_the_engine_as_what_they_are(tmp_path, 
     )
     Vault(tmp_path).save_concept(rex)
     assert said_plainly(tmp_path, "a <rex> and <other> in red") == "a dog and other in red"
+    assert said_plainly(tmp_path, "a <rex:0.6> and <other:2>") == "a dog and other"
 
 
 def test_nothing_else_may_be_called_taste():
