@@ -182,13 +182,20 @@ def learned(
         told.print(f"tokens of {way.name}, {kind}")
         found_by = pool.map(found, [trial] * len(each), each, [way] * len(each))
         tokens[way.name] = [one.token for one in found_by]
-    anchors = [searcher(trial.kept).anchor(person.class_word).numpy() for person in some]
     best = ours[-1].name
     for strength in SOFTER[kind]:
         tokens[at_strength(best, strength)] = [
-            anchor + strength * (token - anchor) for anchor, token in zip(anchors, tokens[best], strict=True)
+            said_at(strength, token, searcher(trial.kept).anchor(person.class_word).numpy())
+            for person, token in zip(some, tokens[best], strict=True)
         ]
     return some, tokens
+
+
+def said_at(
+    strength: float, token: NDArray[np.float32] | None, anchor: NDArray[np.float32]
+) -> NDArray[np.float32] | None:
+    """Return a token said at a strength, if there is one; shape (width,)."""
+    return None if token is None else anchor + np.float32(strength) * (token - anchor)
 
 
 def at_strength(way: str, strength: float) -> str:

@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from simulations.benchmarks.intervals import median_interval, medians_interval, ratio_interval, share_interval
+from simulations.benchmarks.intervals import (
+    median_interval,
+    medians_interval,
+    ratio_interval,
+    share_interval,
+    traded_interval,
+)
 
 
 def test_the_median_counts_who_never_met_the_target_as_last():
@@ -69,3 +75,20 @@ def test_medians_are_compared_and_surer_where_people_move_together():
 def test_what_half_never_met_is_beyond_all_others():
     ratio, low, high = medians_interval([10.0] * 15 + [math.inf] * 15, [100.0] * 30, np.divide)
     assert (ratio, low, high) == (math.inf, 0.1, math.inf)
+
+
+def test_what_is_given_up_is_compared_where_there_is_as_much_of_the_other():
+    people = np.random.default_rng(5).normal(0, 0.05, (40, 2))
+    levels = np.stack([people + level for level in ((0.4, 0.9), (0.6, 0.5), (0.5, 0.8))])  # in no order
+    more, low, high = traded_interval(levels, people + np.array([0.55, 0.6]))
+    assert more == pytest.approx(0.65 - 0.6)
+    assert (low, high) == (pytest.approx(more), pytest.approx(more))  # people differ alike in all
+    strangers = np.random.default_rng(6).normal(0, 0.05, (40, 2)) + np.array([0.55, 0.6])
+    more, low, high = traded_interval(levels, strangers)
+    assert low < more < high
+
+
+def test_where_nothing_has_as_much_there_is_no_comparison_in_favour():
+    levels = np.tile([[[0.4, 0.9]], [[0.6, 0.5]]], (1, 5, 1))
+    assert traded_interval(levels, np.tile([0.7, 0.1], (5, 1))) == (-math.inf,) * 3
+    assert traded_interval(levels, np.tile([0.1, 0.8], (5, 1))) == pytest.approx((0.1,) * 3)

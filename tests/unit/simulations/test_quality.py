@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from simulations.benchmarks import quality
 from simulations.benchmarks.quality import BOUND, GRADIENT, PUBLISHED, SCORES, SHUFFLED, held
 from simulations.benchmarks.searches import Found
-from simulations.benchmarks.ways import SMALL
+from simulations.benchmarks.ways import SMALL, largest
 from simulations.population import people
 from tests.unit.simulations.conftest import Inline
 
@@ -104,3 +106,29 @@ def test_as_published_draw_those_who_searched_so_or_all_where_nobody_searched(mo
     some, tokens = quality.learned(Inline, None, newcomers, newcomers, replace(SMALL, fewest=fewest), 0, quiet)
     assert len(some) == len(tokens[GRADIENT]) == 3
     assert len(tokens.get(PUBLISHED, [])) == published
+
+
+def test_styles_are_said_more_softly_too_and_held_where_they_show_as_much_of_the_thing(monkeypatch):
+    newcomers = people(0, 2, 0)
+    token = Found(reached=1, share=1.0, forwards=1, token=np.array([2, 4], np.float32), start="anchor")
+    engine = SimpleNamespace(anchor=lambda _word: torch.tensor([0.0, 2.0]))
+    monkeypatch.setattr(quality, "learned_by_crowd", lambda *_: np.zeros((1, 2)))
+    monkeypatch.setattr(quality, "priors", lambda *_: [])
+    monkeypatch.setattr(quality, "is_kept", lambda *_: True)
+    monkeypatch.setattr(quality, "found", lambda *_: token)
+    monkeypatch.setattr(quality, "searcher", lambda _: engine)
+    monkeypatch.setitem(quality.SOFTER, "style", (0.5,))
+    trial = SimpleNamespace(kept=None)
+    _, tokens = quality.learned(Inline, trial, newcomers, newcomers, SMALL, 0, Console(file=io.StringIO()))
+    ours = next(way for way in tokens if way.startswith(largest(SMALL)))
+    assert [each.tolist() for each in tokens[f"{ours}, strength 0.5"]] == [[1, 3]] * 2
+    scores = scores_of(0.1)
+    colours, agreement = SCORES.index("colours"), SCORES.index("agreement")
+    for way in (GRADIENT, OURS):
+        scores[way][:, colours] = 0.4
+    scores[PUBLISHED] = np.tile([0.7, 0.0, 0.1, 0.6], (PEOPLE, 1))
+    scores[OURS][:, agreement] = 0.5
+    scores[f"{OURS}, strength 0.5"] = scores[OURS] + np.array([0, 0, -0.2, 0.2])
+    bars = [bar for bar in held("style", scores, OURS, 0) if quality.AS_MUCH in bar.what]
+    assert names_of(bars, "less published") == ["cosine", "likeness", "colours"]
+    assert (bars[-1].value, bars[-1].bound) == (pytest.approx(0.3 - 0.1), 0)
