@@ -1,7 +1,7 @@
 """Searches of many people side by side, whose looks at the U-Net go through it together.
 
-A forward pass of few rows costs nearly what one of many costs: sixteen people's steps of three forwards take four times
-one's. Nobody's search knows of the others, and each finds what it would have found alone, but for the rounding of a
+A forward pass of few rows costs nearly what one of many costs: on Pictograms fifteen people's steps of three forwards
+each take four times one's. Nobody's search knows of the others, and each finds what it would have found alone, but for the rounding of a
 batch of another size.
 """
 
@@ -26,7 +26,8 @@ def in_lockstep(engine: Engine, searches: Sequence[Callable[[Engine], T]]) -> li
     """Run searches that take single draws, each of as many candidates; return what they return.
 
     Whenever all that still run wait for their losses on one draw, all are told together. What a search asks of several
-    draws, or otherwise, it is told alone, while the others wait.
+    draws it is told alone. Every search has a thread, and the engine this one: threads that took turns at it would each
+    have its memory from the system anew.
     """
     meeting = _Meeting(engine, len(searches))
 
@@ -38,7 +39,12 @@ def in_lockstep(engine: Engine, searches: Sequence[Callable[[Engine], T]]) -> li
 
     with ThreadPoolExecutor(len(searches)) as pool:
         seated = [pool.submit(run, seat) for seat in range(len(searches))]
-    return [each.result() for each in seated]  # when all have left: nobody waits for one that never came
+        meeting.tell()
+    return [each.result() for each in seated]
+
+
+Asked = tuple[Tensor, Batch, str]
+"""Candidates, what they are scored on, and in which kind of prompts."""
 
 
 @dataclass(slots=True)
@@ -49,41 +55,50 @@ class _Meeting:
     here: int
     """How many searches still run."""
     changed: Condition = field(default_factory=Condition)
-    asked: dict[int, tuple[Tensor, Batch, str]] = field(default_factory=dict)
+    asked: dict[int, Asked] = field(default_factory=dict)
     told: dict[int, Tensor | Exception] = field(default_factory=dict)
 
-    def ask(self, seat: int, candidates: Tensor, draw: Batch, kind: str) -> Tensor:
-        """Wait for the others, and return the losses of this one's candidates, shape (candidates,)."""
+    def ask(self, seat: int, asked: Asked) -> Tensor:
+        """Wait to be told the losses of a search's candidates, shape (candidates,)."""
         with self.changed:
-            self.asked[seat] = (candidates, draw, kind)
-            self._tell_if_all_asked()
+            self.asked[seat] = asked
+            self.changed.notify_all()
             self.changed.wait_for(lambda: seat in self.told)
             told = self.told.pop(seat)
         if isinstance(told, Exception):
             raise told
         return told
 
-    def ask_alone(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
-        """Return losses on a batch that nobody shares."""
-        with self.changed:
-            return self.engine.losses(candidates, batch, kind)
-
     def leave(self) -> None:
         """Let the others go on without one."""
         with self.changed:
             self.here -= 1
-            self._tell_if_all_asked()
+            self.changed.notify_all()
 
-    def _tell_if_all_asked(self) -> None:
-        if not self.asked or len(self.asked) < self.here:
-            return
-        seats, asked = list(self.asked), list(self.asked.values())
-        self.asked.clear()
-        try:
-            self.told.update(zip(seats, _losses_of(self.engine, asked), strict=True))
-        except Exception as error:  # noqa: BLE001 - whoever waits is to raise it, not only who asked last
-            self.told.update(dict.fromkeys(seats, error))
-        self.changed.notify_all()
+    def tell(self) -> None:
+        """Tell losses until nobody is left."""
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: self.here == 0 or self._next())
+                if self.here == 0:
+                    return
+                seats = self._next()
+                asked = [self.asked.pop(seat) for seat in seats]
+            told: list[Tensor] | list[Exception]
+            try:
+                told = _losses_of(self.engine, asked)
+            except Exception as error:  # noqa: BLE001 - whoever waits is to raise it
+                told = [error] * len(seats)
+            with self.changed:
+                self.told.update(zip(seats, told, strict=True))
+                self.changed.notify_all()
+
+    def _next(self) -> list[int]:
+        """Return who is to be told next: one that asked of several draws, or all when all have asked."""
+        alone = [seat for seat, (_, batch, _) in self.asked.items() if len(batch) > 1]
+        if alone:
+            return alone[:1]
+        return list(self.asked) if len(self.asked) == self.here else []
 
 
 class _Seat:
@@ -94,18 +109,18 @@ class _Seat:
 
     def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return each candidate's mean loss, of a single draw together with the other searches'."""
-        if len(batch) > 1:
-            return self._meeting.ask_alone(candidates, batch, kind)
-        return self._meeting.ask(self._seat, candidates, batch, kind)
+        return self._meeting.ask(self._seat, (candidates, batch, kind))
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the engine has
         """Be the engine in all else."""
         return getattr(self._engine, name)
 
 
-def _losses_of(engine: Engine, asked: Sequence[tuple[Tensor, Batch, str]]) -> list[Tensor]:
+def _losses_of(engine: Engine, asked: Sequence[Asked]) -> list[Tensor]:
     """Return what each asked for, from one call."""
     candidates, draws, kinds = zip(*asked, strict=True)
+    if len(draws[0]) > 1:
+        return [engine.losses(candidates[0], draws[0], kinds[0])]
     losses = engine.losses_of_many(torch.stack(candidates, dim=1), _joined(draws), kinds[0])
     return list(losses.unbind(dim=1))
 

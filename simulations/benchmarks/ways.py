@@ -48,7 +48,7 @@ class Size:
     """By kind, longer budgets that the published algorithm has too, `PUBLISHED_FORWARDS` its own."""
     abreast: int
     """Newcomers of a kind who search as published in step with each other, for a U-Net call of many rows takes hardly
-    longer than one of few: two lots of them on two cores have `PUBLISHED_FORWARDS` in an hour and a half."""
+    longer than one of few: two lots of fifteen on two cores have `PUBLISHED_FORWARDS` in two hours."""
     taught: dict[str, int]
     """Budget of the people whom priors are made of."""
     minutes: float
