@@ -1,14 +1,14 @@
 """Searches of many people side by side, whose looks at the U-Net go through it together.
 
 A forward pass of few rows costs nearly what one of many costs: on Pictograms fifteen people's steps of three forwards
-each take four times one's. Nobody's search knows of the others, and each finds what it would have found alone, but for the rounding of a
-batch of another size.
+each take four times one's. Nobody's search knows of the others, and each finds what it would have found alone, but for
+the rounding of a batch of another size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from threading import Condition
 from typing import Any, TypeVar, cast
@@ -39,7 +39,11 @@ def in_lockstep(engine: Engine, searches: Sequence[Callable[[Engine], T]]) -> li
 
     with ThreadPoolExecutor(len(searches)) as pool:
         seated = [pool.submit(run, seat) for seat in range(len(searches))]
-        meeting.tell()
+        try:
+            meeting.tell()
+        except BaseException:  # Ctrl-C: whoever waits would wait for ever
+            meeting.break_off()
+            raise
     return [each.result() for each in seated]
 
 
@@ -57,13 +61,16 @@ class _Meeting:
     changed: Condition = field(default_factory=Condition)
     asked: dict[int, Asked] = field(default_factory=dict)
     told: dict[int, Tensor | Exception] = field(default_factory=dict)
+    broken_off: bool = False
 
     def ask(self, seat: int, asked: Asked) -> Tensor:
         """Wait to be told the losses of a search's candidates, shape (candidates,)."""
         with self.changed:
             self.asked[seat] = asked
             self.changed.notify_all()
-            self.changed.wait_for(lambda: seat in self.told)
+            self.changed.wait_for(lambda: seat in self.told or self.broken_off)
+            if self.broken_off:
+                raise CancelledError
             told = self.told.pop(seat)
         if isinstance(told, Exception):
             raise told
@@ -73,6 +80,12 @@ class _Meeting:
         """Let the others go on without one."""
         with self.changed:
             self.here -= 1
+            self.changed.notify_all()
+
+    def break_off(self) -> None:
+        """End all searches as soon as they ask."""
+        with self.changed:
+            self.broken_off = True
             self.changed.notify_all()
 
     def tell(self) -> None:

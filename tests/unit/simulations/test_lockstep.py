@@ -112,3 +112,21 @@ def test_who_breaks_off_holds_nobody_up(engine, calls):
     with pytest.raises(ValueError, match="cannot be read"):
         in_lockstep(engine, [broken, lambda seat: search(seat, latents, 0, 2)])
     assert calls == [1, 1]
+
+
+def test_ctrl_c_ends_all_searches(engine, monkeypatch):
+    latents, ended = latents_of(engine, 0, captioned=False), []
+
+    def interrupted(*_given):
+        raise KeyboardInterrupt
+
+    def search_on(seat):
+        try:
+            search(seat, latents, 0, 100)
+        finally:
+            ended.append(seat)
+
+    monkeypatch.setattr(engine, "losses_of_many", interrupted, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        in_lockstep(engine, [search_on] * 3)
+    assert len(ended) == 3
