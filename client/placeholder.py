@@ -50,7 +50,8 @@ def word(mention: str) -> str:
         ConfigError: the name or the strength is none.
     """
     name, _ = said(mention)
-    return placeholder(name).replace(name, mention)
+    placeholder(name)
+    return f"<{mention}>"
 
 
 def mentioned(*prompts: str) -> list[str]:
