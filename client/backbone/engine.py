@@ -259,7 +259,7 @@ class TorchEngine:
         self._table.candidates = candidates.to(self.device, torch.float32).reshape(-1, self.width)
         vectors = candidates.shape[-1] // self.width
         ids = torch.stack([token_ids(self._tokenizer, text, vectors) for text in texts])
-        places = torch.arange(candidates[..., 0].numel()).view(len(candidates), -1, 1)
+        places = torch.arange(candidates.shape[:-1].numel()).view(len(candidates), -1, 1)
         first = self._table.table.num_embeddings + vectors * places
         rows = torch.where(ids < 0, first - 1 - ids, ids).flatten(0, 1).to(self.device)
         states: Tensor = self._text(rows).last_hidden_state
