@@ -84,7 +84,9 @@ def test_stages_are_learned_kept_drawn_exported_and_contributed(capsys, home, ph
     assert concept.forwards <= 160
     last = Course(home).bare("rex")[-1]
     assert (last.token == concept.token).all()
-    assert picture(capsys, tmp_path / "a", "a <rex>").std() > 0
+    drawn = picture(capsys, tmp_path / "a", "a <rex>")
+    assert drawn.std() > 0
+    assert (picture(capsys, tmp_path / "softly", "a <rex:0.3>") != drawn).any()
     code, out, _ = run(capsys, "export", "rex", tmp_path / "files", "--json")
     files = json.loads(out)["files"] if code == 0 else []
     assert [len(load_file(file)) for file in files] == [1, 1]
