@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from threading import Condition
+from threading import Condition, Lock
 from typing import Any, TypeVar, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from client.backbone.engine import Engine
-from client.backbone.latents import Batch
+from client.backbone.latents import Batch, Latents
 
 T = TypeVar("T")
 
@@ -62,6 +63,8 @@ class _Meeting:
     asked: dict[int, Asked] = field(default_factory=dict)
     told: dict[int, Tensor | Exception] = field(default_factory=dict)
     broken_off: bool = False
+    encoding: Lock = field(default_factory=Lock)
+    """Networks that are loaded by several threads at once come out without their weights (diffusers 0.42)."""
 
     def ask(self, seat: int, asked: Asked) -> Tensor:
         """Wait to be told the losses of a search's candidates, shape (candidates,)."""
@@ -123,6 +126,11 @@ class _Seat:
     def losses(self, candidates: Tensor, batch: Batch, kind: str) -> Tensor:
         """Return each candidate's mean loss, of a single draw together with the other searches'."""
         return self._meeting.ask(self._seat, (candidates, batch, kind))
+
+    def encode(self, pixels: NDArray[Any]) -> Latents:
+        """Encode photos, one search's at a time."""
+        with self._meeting.encoding:
+            return self._engine.encode(pixels)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the engine has
         """Be the engine in all else."""

@@ -88,7 +88,7 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def latents_of(engine: TorchEngine, job: Job, person: Person) -> Latents:
+def latents_of(engine: Engine, job: Job, person: Person) -> Latents:
     """Encode a person's pictures, with their captions where they gave some."""
     photos, refused = load_photos(job.people / str(person.number) / "photos", engine.pixel_size)
     if refused:
@@ -177,7 +177,7 @@ def compare_with_published(job: Job, compared: Sequence[Comparison]) -> list[Com
     engine = engine_of(job.model, int8=True)
 
     def search(comparison: Comparison, seat: Engine) -> Comparison:
-        person, latents = comparison.person, latents_of(engine, job, comparison.person)
+        person, latents = comparison.person, latents_of(seat, job, comparison.person)
         target = Target(
             evaluation=evaluation_of(engine, latents, person.kind, person.number),
             anchor_loss=comparison.anchor_loss,

@@ -130,3 +130,11 @@ def test_ctrl_c_ends_all_searches(engine, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         in_lockstep(engine, [search_on] * 3)
     assert len(ended) == 3
+
+
+def test_photos_are_encoded_one_search_after_the_other(engine):
+    side = engine.pixel_size
+    pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    alone = engine.encode(pixels)
+    for latents in in_lockstep(engine, [lambda seat: seat.encode(pixels)] * 12):
+        torch.testing.assert_close(latents.mean, alone.mean)
