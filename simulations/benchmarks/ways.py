@@ -45,7 +45,7 @@ class Size:
     published: int
     """Budget of the published algorithm and of evolution."""
     patient: dict[Kind, tuple[int, ...]]
-    """By kind, longer budgets that the published algorithm has too, `PUBLISHED_FORWARDS` its own."""
+    """By kind, longer budgets of the published algorithm, the shortest first; `PUBLISHED_FORWARDS` is its own."""
     abreast: int
     """Newcomers of a kind who search as published in step with each other, for a U-Net call of many rows takes hardly
     longer than one of few: two lots of fifteen on two cores have `PUBLISHED_FORWARDS` in two hours."""
