@@ -38,7 +38,9 @@ def test_quality_in_small_draws_with_every_ways_tokens(kept, tmp_path):
         assert list(found)[:4] == [quality.REAL, quality.UNTAUGHT, ways.GRADIENT, quality.PUBLISHED]
         assert float(found[quality.REAL]["likeness"]) > float(found[quality.UNTAUGHT]["likeness"])
         assert float(found[quality.REAL]["cosine"]) > float(found[quality.UNTAUGHT]["cosine"])
-    assert len(report.bars) == 14  # one newcomer alone is held to all
+    compared = [bar.what for bar in report.bars]
+    assert len(compared) == 17  # one newcomer alone is held to all
+    assert sum(quality.AS_MUCH in what for what in compared) == 3  # a style's cosine, likeness and colours
     assert (tmp_path / "quality.png").stat().st_size > 10_000
 
 
