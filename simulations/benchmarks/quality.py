@@ -32,7 +32,7 @@ from simulations.benchmarks.features import features, load_classifier
 from simulations.benchmarks.forwards import learned_by_crowd, priors
 from simulations.benchmarks.framework import Bar, Report, Value
 from simulations.benchmarks.gallery import PATH
-from simulations.benchmarks.intervals import ratio_interval, share_interval, traded_interval
+from simulations.benchmarks.intervals import share_interval
 from simulations.benchmarks.likeness import (
     Styles,
     colour_likeness,
@@ -44,6 +44,7 @@ from simulations.benchmarks.likeness import (
     thing_agreement,
     with_style,
 )
+from simulations.benchmarks.promises import AS_MUCH, SCORES, SHUFFLED, SOFTER, Scores, at_strength, held
 from simulations.benchmarks.retrieval import Features, Gallery, load_gallery
 from simulations.benchmarks.searches import KEPT, Search, Trial, found, is_kept, searcher
 from simulations.benchmarks.ways import (
@@ -65,20 +66,12 @@ from simulations.pictograms.sampling import Sampling, draw, load_pipeline
 from simulations.population import ARCHIVE, Person, people
 from simulations.workers import workers
 
-UNTAUGHT, PUBLISHED = "untaught (class word)", REFERENCE
-REAL, SHUFFLED = "real pictures", "shuffled"
-BOUND: Final = 0.97
-AS_MUCH: Final = "at the strength of as much agreement"
+UNTAUGHT, REAL = "untaught (class word)", "real pictures"
 PROMPTS: Final[dict[Kind, int]] = {"object": 2, "style": 8}
 """Prompts at most for each newcomer's token: of objects a third have one picture alone that the person did not have."""
 PICTURES: Final[dict[Kind, int]] = {"object": 48, "style": 16}
 """Of a newcomer's in each way, prompts by turns, from noises of their own: with six a share of the gradient's agreement
 was known to a fifth either way, with 16 to a seventh. Objects are asked for in few ways, so that the noise matters."""
-PROMISED: Final = ("cosine", "agreement")
-"""What pictures are held to; the rest too, where it tells the gradient's pictures from somebody else's."""
-SOFTER: Final[dict[Kind, tuple[float, ...]]] = {"object": (), "style": (0.4, 0.6, 0.8)}
-"""Strengths that tokens learned with the prior are said at too (`client.placeholder`): what a softer style gives up of
-likeness it gains in what else is asked for."""
 OTHERS: Final = 200
 """Real pictures whose mean is the held-out style's."""
 
@@ -164,7 +157,7 @@ def learned(
         Search(name=ALONE, way="ours"),
         *(prior or [Search(name=f"{last} (none yet)", way="ours")]),
     ]
-    gradient, published = Search(name=GRADIENT, way="gradient"), Search(name=PUBLISHED, way="published")
+    gradient, published = Search(name=GRADIENT, way="gradient"), Search(name=REFERENCE, way="published")
     longer = longer_searches(size, kind).values()
 
     def those(*ways: Search) -> list[Person]:
@@ -196,11 +189,6 @@ def said_at(
 ) -> NDArray[np.float32] | None:
     """Return a token said at a strength, if there is one; shape (width,)."""
     return None if token is None else anchor + np.float32(strength) * (token - anchor)
-
-
-def at_strength(way: str, strength: float) -> str:
-    """Return the name of a way's tokens said at a strength."""
-    return f"{way}, strength {strength:g}"
 
 
 def wanted(person: Person, scorer: Scorer, seed: int) -> list[Asked]:
@@ -258,11 +246,6 @@ def said(prompt: str, person: Person, name: str | None) -> str:
     if name is None and person.kind == "style":
         return prompt.removesuffix(", {} style")
     return prompt.format(name or person.class_word)
-
-
-SCORES: Final = ("cosine", "likeness", "colours", "agreement")
-Scores = dict[str, NDArray[np.float64]]
-"""By way: the `SCORES` of each newcomer, shape (newcomers, 4)."""
 
 
 def score(
@@ -329,42 +312,6 @@ def table(kind: Kind, scores: Scores, seed: int) -> list[dict[str, Value]]:
             row |= {what: middle, f"{what} low": low, f"{what} high": high}
         rows.append(row | {"of": len(each)})
     return rows
-
-
-def held(kind: Kind, scores: Scores, ours: str, seed: int) -> list[Bar]:
-    """Hold ours with the prior against the gradient's and the published algorithm's pictures.
-
-    In all that is `PROMISED`, and in what tells people apart: against the gradient's as a share, but of colours, whose
-    share of a small cosine says little; against the published algorithm's by what is more, on those who ran both, and
-    once more at the strength that has as much agreement as theirs.
-    """
-    bars = []
-    levels = [ours, *(way for strength in SOFTER[kind] if (way := at_strength(ours, strength)) in scores)]
-    agreement = SCORES.index("agreement")
-    for column, what in enumerate(SCORES):
-        if what not in PROMISED and not _tells(scores, column, seed):
-            continue
-        mine, yardstick = (scores[way][:, column] for way in (ours, GRADIENT))
-        if what != "colours":
-            ratio = ratio_interval(mine.tolist(), yardstick.tolist(), seed)
-            bars.append(Bar.known(f"{kind}: {what}, {ours}, over the gradient's", ratio, BOUND, "at least"))
-        for rival in (way for way in scores if way.startswith(PUBLISHED)):
-            theirs = scores[rival][:, column]
-            more = share_interval((mine[: len(theirs)] - theirs).tolist(), seed)
-            bars.append(Bar.known(f"{kind}: {what}, {ours}, less {rival}", more, 0.0, "at least"))
-            if len(levels) > 1 and column != agreement:
-                both = np.stack([scores[way][: len(theirs)][:, [agreement, column]] for way in levels])
-                more = traded_interval(both, scores[rival][:, [agreement, column]], seed)
-                bars.append(Bar.known(f"{kind}: {what}, {ours}, {AS_MUCH}, less {rival}", more, 0.0, "at least"))
-    return bars
-
-
-def _tells(scores: Scores, column: int, seed: int) -> bool:
-    """Say whether the gradient's pictures are scored higher than held against somebody else's, beyond doubt."""
-    if SHUFFLED not in scores:  # there is nobody else
-        return True
-    more = scores[GRADIENT][:, column] - scores[SHUFFLED][:, column]
-    return share_interval(more.tolist(), seed)[1] > 0
 
 
 def sheet(

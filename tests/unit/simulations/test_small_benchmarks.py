@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from simulations.benchmarks import bending, foresight, forwards, quality, timesteps, ways
+from simulations.benchmarks.promises import AS_MUCH
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +36,12 @@ def test_quality_in_small_draws_with_every_ways_tokens(kept, tmp_path):
     report = quality.run(full=False, seed=0, kept=kept, out=tmp_path)
     for kind in ways.KINDS:
         found = {row["pictures"]: row for row in report.rows if row["kind"] == kind}
-        assert list(found)[:4] == [quality.REAL, quality.UNTAUGHT, ways.GRADIENT, quality.PUBLISHED]
+        assert list(found)[:4] == [quality.REAL, quality.UNTAUGHT, ways.GRADIENT, ways.REFERENCE]
         assert float(found[quality.REAL]["likeness"]) > float(found[quality.UNTAUGHT]["likeness"])
         assert float(found[quality.REAL]["cosine"]) > float(found[quality.UNTAUGHT]["cosine"])
     compared = [bar.what for bar in report.bars]
     assert len(compared) == 17  # one newcomer alone is held to all
-    assert sum(quality.AS_MUCH in what for what in compared) == 3  # a style's cosine, likeness and colours
+    assert sum(AS_MUCH in what for what in compared) == 3  # a style's cosine, likeness and colours
     assert (tmp_path / "quality.png").stat().st_size > 10_000
 
 
