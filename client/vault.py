@@ -15,7 +15,7 @@ import numpy as np
 from client.database import Database, now
 from client.placeholder import mentioned, said
 from client.sealing import Seal, seal_of
-from client.taught import Taught
+from client.taught import Taught, said_at
 from common.errors import VaultError
 from common.prior import KINDS, Kind
 
@@ -73,10 +73,7 @@ class Concept:
 
     def said(self, mention: str, strength: float) -> Taught:
         """Return it as drawing needs it, moved so much of the way from its anchor to its token."""
-        if strength == 1:
-            return Taught(mention, self.backbone, self.token, self.stages)
-        moved = self.token.astype(np.float64) + (strength - 1) * self.displacement
-        return Taught(mention, self.backbone, moved.astype(np.float32), self.stages)
+        return Taught(mention, self.backbone, said_at(strength, self.token, self.anchor), self.stages)
 
 
 class Listed(NamedTuple):

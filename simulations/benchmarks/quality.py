@@ -27,7 +27,7 @@ from torch import nn
 
 from client.backbone.engine import fingerprint
 from client.generate import add_concepts
-from client.taught import Taught
+from client.taught import Taught, said_at
 from simulations.benchmarks.features import features, load_classifier
 from simulations.benchmarks.forwards import learned_by_crowd, priors
 from simulations.benchmarks.framework import Bar, Report, Value
@@ -178,17 +178,11 @@ def learned(
     best = ours[-1].name
     for strength in SOFTER[kind]:
         tokens[at_strength(best, strength)] = [
-            said_at(strength, token, searcher(trial.kept).anchor(person.class_word).numpy())
-            for person, token in zip(some, tokens[best], strict=True)
+            said_at(strength, one, searcher(trial.kept).anchor(person.class_word).numpy())
+            for person, one in zip(some, tokens[best], strict=True)
+            if one is not None
         ]
     return some, tokens
-
-
-def said_at(
-    strength: float, token: NDArray[np.float32] | None, anchor: NDArray[np.float32]
-) -> NDArray[np.float32] | None:
-    """Return a token said at a strength, if there is one; shape (width,)."""
-    return None if token is None else anchor + np.float32(strength) * (token - anchor)
 
 
 def wanted(person: Person, scorer: Scorer, seed: int) -> list[Asked]:
