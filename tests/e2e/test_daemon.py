@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -142,6 +143,13 @@ def test_pictures_that_come_are_learned_through_a_kill_to_the_very_same_token(ho
     assert (Vault(straight).concept("rex").token == Vault(home).concept("rex").token).all()
 
 
+def busy(process, *, seconds):
+    """Watch a process; return the share of a core that it takes."""
+    begun, spent = time.monotonic(), sum(process.cpu_times()[:2])
+    time.sleep(seconds)
+    return (sum(process.cpu_times()[:2]) - spent) / (time.monotonic() - begun)
+
+
 def test_pause_is_obeyed_at_once_and_costs_next_to_nothing(home, photos, tiny_backbone, record_property):
     """Under 0.5 % of a core and 150 MB, the page included: both are measured."""
     add_photos(photos)
@@ -156,9 +164,7 @@ def test_pause_is_obeyed_at_once_and_costs_next_to_nothing(home, photos, tiny_ba
         until(lambda: doing(home) == "paused")
         assert len(checkpoints(home)) == 1
         time.sleep(2)  # until the last answers are written
-        begun, spent = time.monotonic(), sum(daemon.cpu_times()[:2])
-        time.sleep(20)
-        share = (sum(daemon.cpu_times()[:2]) - spent) / (time.monotonic() - begun)
+        share = statistics.median(busy(daemon, seconds=8) for _ in range(3))  # one thing done once is no habit
         memory = daemon.memory_info().rss / 1e6
         record_property("paused", f"obeyed after {obeyed:.2f} s, {100 * share:.2f} % of a core, {memory:.0f} MB")
         assert daemon.children() == []
