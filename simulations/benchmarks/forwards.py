@@ -140,19 +140,21 @@ def _who_ran(by_name: dict[str, Raced], *names: str) -> int:
 def beside_published(
     mine: Raced, by_name: dict[str, Raced], size: Size
 ) -> tuple[tuple[float, float, float], list[Bar]]:
-    """Hold a search against the published algorithm's of all budgets that as many ran.
+    """Hold a search against the published algorithm's of all budgets.
 
     Returns:
-        Median forwards to target over those of the longest, with an interval: who did not meet it counts as its budget;
-        and what is promised of end shares, beside every budget.
+        Median forwards to target over those of the longest that as many ran, with an interval: who did not meet it
+        counts as its budget; and what is promised of end shares, beside every budget that enough ran.
     """
     ratio, ends, everybody = (math.inf, math.inf, math.inf), [], len(by_name[REFERENCE].found)
     budgets = {each.name: forwards for forwards, each in longer_searches(size, mine.kind).items()}
     for name, budget in {REFERENCE: size.published, **budgets}.items():
         rival = by_name.get(name)
-        if rival is None or len(rival.found) < everybody:
+        if rival is None or len(rival.found) < size.fewest:
             continue
-        ratio, gained = compared(mine, rival, budget)
+        fewer, gained = compared(mine, rival, budget)
+        if len(rival.found) == everybody:
+            ratio = fewer
         what = f"{mine.kind}: median end share, {mine.search.name}, less the published"
         what += f", {budget:,} forwards" if name in budgets else ""
         ends.append(Bar.known(what, gained, 0.0, "at least"))

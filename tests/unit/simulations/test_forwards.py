@@ -153,14 +153,18 @@ def test_of_a_few_nothing_is_promised():
     assert (few.bars, few.ratios, [row["of"] for row in few.rows]) == ([], {}, [2, 3])
 
 
-@pytest.mark.parametrize(("ran", "budget", "beside"), [(3, 20_000, 2), (2, SIZE.published, 1)])
-def test_the_longest_budget_that_as_many_ran_is_what_counts(ran, budget, beside):
+@pytest.mark.parametrize(
+    ("ran", "fewest", "budget", "beside"), [(3, 3, 20_000, 2), (2, 2, SIZE.published, 2), (2, 3, SIZE.published, 1)]
+)
+def test_forwards_are_held_against_the_longest_budget_that_as_many_ran_and_ends_against_all(
+    ran, fewest, budget, beside
+):
     rows = [
         raced(REFERENCE, [None] * 3, [0.5] * 3, "style"),
         raced(LONGER, [None] * ran, [0.9] * ran, "style"),
         raced(ALONE, [24] * 3, [0.6] * 3, "style"),
     ]
-    report = forwards.report(rows, [], SIZE, 0, full=False)
+    report = forwards.report(rows, [], replace(SIZE, fewest=fewest), 0, full=False)
     assert report.ratios == {f"style: {ALONE} / published": 24 / budget}
     ends = [bar for bar in report.bars if "end share" in bar.what]
     assert [bar.holds for bar in ends] == [True, False][:beside]
