@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from common.errors import ConfigError
 
@@ -12,6 +13,9 @@ MENTION = re.compile(r"<([^<>\s]+)>")
 STRENGTH = re.compile(r"\d?\.?\d{1,4}")
 STRONGEST = 2.0
 """How strongly a concept is said at most: 1 is as it was learned, 0 what it began from."""
+PROPOSED: Final = {"style": 0.6}
+"""How strongly a concept stands in prompts that are proposed, by its kind, where that is not 1: a style said so is
+hardly less the person's, and the thing in it is drawn more often (docs/learning.md, pictures)."""
 
 
 def placeholder(name: str) -> str:
@@ -52,6 +56,11 @@ def word(mention: str) -> str:
     name, _ = said(mention)
     placeholder(name)
     return f"<{mention}>"
+
+
+def proposed(name: str, kind: str) -> str:
+    """Return what stands between the brackets of a prompt that is proposed: ``my-dog``, ``my-ink:0.6``."""
+    return f"{name}:{PROPOSED[kind]:g}" if kind in PROPOSED else name
 
 
 def mentioned(*prompts: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from client.placeholder import placeholder
+from client.placeholder import word
 from client.vault import Vault
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ def prompts_for(home: Path) -> list[str]:
     return mixed + [prompt for prompt in (*own, *STARTERS) if prompt not in mixed]
 
 
-def sample_prompt(kind: str, name: str) -> str:
-    """Return the words that show a concept: itself, or some house in its style, or as one likes it."""
-    shown = {"object": placeholder(name), "taste": f"a house, {placeholder(name)}"}
-    return shown.get(kind, f"a house, {placeholder(name)} style")
+def sample_prompt(kind: str, mention: str) -> str:
+    """Return the words that show a concept: itself, or some house in its style, or as one likes it.
+
+    ``mention`` is its name, or its name and a strength (`client.placeholder.said`).
+    """
+    shown = {"object": word(mention), "taste": f"a house, {word(mention)}"}
+    return shown.get(kind, f"a house, {word(mention)} style")

@@ -16,6 +16,7 @@ from client.choices import Choices
 from client.control import conditions, is_paused, watched
 from client.course import Course
 from client.forgetting import STAYS
+from client.placeholder import proposed
 from client.statement import statement
 from client.taste.standing import STRENGTH
 from client.taste.starting import sample_prompt
@@ -92,6 +93,7 @@ def concept(request: Request, name: str, at: At) -> Response:
         one=shown,
         order=course_order(at.studio, name),
         example=sample_prompt(shown.kind, name),
+        sentence=sample_prompt(shown.kind, proposed(name, shown.kind)),
         stays=STAYS,
     )
 
@@ -110,9 +112,10 @@ def draw(request: Request, at: At, concept: str = "", taste: str = "") -> Respon
     """Draw from a prompt."""
     shown = [one for one in _shown(at) if one.concept]
     chosen = next((one for one in shown if one.name == concept), None)
-    start = sample_prompt(chosen.kind, chosen.name) if chosen else ""
+    start = sample_prompt(chosen.kind, proposed(chosen.name, chosen.kind)) if chosen else ""
     orders = at.studio.orders("drawing")
-    return _page(request, "draw", shown=shown, start=start, tasteful=bool(taste), strength=STRENGTH, orders=orders)
+    chips = {one.name: f"<{proposed(one.name, one.kind)}>" for one in shown}
+    return _page(request, "draw", chips=chips, start=start, tasteful=bool(taste), strength=STRENGTH, orders=orders)
 
 
 @router.get("/pictures/{key}.png")

@@ -47,6 +47,7 @@ def main(
     model: Annotated[Path | None, typer.Option(help="A backbone's folder; sets SHOAL_MODEL.")] = None,
     out: Annotated[Path, typer.Option(help="Where NAME.json goes.")] = Path("build/bench"),
     kind: Annotated[Literal["object", "style"] | None, typer.Option(help="Newcomers of one kind alone.")] = None,
+    noise: Annotated[int | None, typer.Option(help="Draw from other noise than the seed's.")] = None,
     minutes: Annotated[float | None, typer.Option(help="No search is begun later; another run goes on.")] = None,
 ) -> None:
     """Run one benchmark."""
@@ -57,7 +58,7 @@ def main(
         os.environ["SHOAL_MODEL"] = str(model)
     silence()
     run = import_module(f"simulations.benchmarks.{name}").run
-    given = {"kinds": kind and (kind,), "minutes": minutes}
+    given = {"kinds": kind and (kind,), "minutes": minutes, "noise": noise}
     given = {option: value for option, value in given.items() if value is not None}
     if unknown := given.keys() - inspect.signature(run).parameters.keys():
         raise typer.BadParameter(f"benchmark {name} has no {' and no '.join(sorted(unknown))}")

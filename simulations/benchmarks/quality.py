@@ -102,11 +102,21 @@ class Scorer:
 
 
 def run(
-    *, full: bool, seed: int, kept: Path = KEPT, out: Path = Path("build/bench"), kinds: Sequence[Kind] = KINDS
+    *,
+    full: bool,
+    seed: int,
+    kept: Path = KEPT,
+    out: Path = Path("build/bench"),
+    kinds: Sequence[Kind] = KINDS,
+    noise: int | None = None,
 ) -> Report:
-    """Draw with everybody's tokens, or those of one kind, and score; writes ``quality.png`` beside the table."""
+    """Draw with everybody's tokens, or those of one kind, and score; writes ``quality.png`` beside the table.
+
+    ``noise`` draws from other noise than the seed's.
+    """
     size, told = FULL if full else SMALL, Console(stderr=True)
     pictures = PICTURES if full else dict.fromkeys(KINDS, 2)
+    drawn_from = seed if noise is None else noise
     trial = trial_of(size, kept)
     searcher(kept)
     newcomers = people(size.newcomers, size.newcomers, seed)
@@ -121,7 +131,7 @@ def run(
             some, tokens = learned(pool, trial, list(asks), newcomers, size, seed, told)
             asked = [list(islice(cycle(asks[person]), pictures[kind])) for person in some]
             begun = {
-                way: pool.submit(draw_all, some[: len(each)], each, asked[: len(each)], seed)
+                way: pool.submit(draw_all, some[: len(each)], each, asked[: len(each)], drawn_from)
                 for way, each in tokens.items()
             }
             drawn = {way: each.result() for way, each in begun.items()}
@@ -131,7 +141,7 @@ def run(
             bars += held(kind, scores, next(way for way in tokens if way.startswith(largest(size))), seed)
             sheets.append(sheet(some, drawn, archive))
     write_sheet(sheets, out / "quality.png")
-    return Report(name="quality", seed=seed, full=full, rows=rows, bars=bars, notes=_notes(size, pictures))
+    return Report(name="quality", seed=seed, full=full, rows=rows, bars=bars, notes=_notes(size, pictures, drawn_from))
 
 
 def learned(
@@ -334,7 +344,7 @@ def pixels(archive: zipfile.ZipFile, members: Sequence[str]) -> NDArray[np.uint8
     return np.stack([np.asarray(Image.open(io.BytesIO(archive.read(m))).convert("RGB")) for m in members])
 
 
-def _notes(size: Size, pictures: dict[Kind, int]) -> list[str]:
+def _notes(size: Size, pictures: dict[Kind, int], noise: int) -> list[str]:
     return [
         "cosine: of EfficientNet-Lite0's features as they are, to the person's own pictures",
         "likeness and agreement: simulations/benchmarks/likeness.py; means over newcomers, bootstrap intervals (95 %)",
@@ -343,7 +353,7 @@ def _notes(size: Size, pictures: dict[Kind, int]) -> list[str]:
             "held to a bound only where they tell the gradient's pictures from the shuffled"
         ),
         "less published: on those who ran both",
-        f"pictures a newcomer and way: {_several(pictures)}; every way from the same noise",
+        f"pictures a newcomer and way: {_several(pictures)}; every way from the same noise ({noise})",
         (
             "tokens as benchmark forwards learned them; strength: so much of the way from the class word to the token; "
             f"{AS_MUCH}: between the strengths that were drawn means are taken for a line"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from client.placeholder import said, word
+from client.placeholder import proposed, said, word
 from common.errors import ConfigError
 
 
@@ -25,3 +25,8 @@ def test_what_is_no_strength_is_refused_with_one_that_is(wrong):
 def test_a_name_that_is_none_is_no_word_at_any_strength():
     with pytest.raises(ConfigError, match="'My-Fox' is no name"):
         word("My-Fox:0.6")
+
+
+def test_a_style_is_proposed_at_a_strength_that_can_be_said():
+    assert [proposed("fox", kind) for kind in ("object", "taste", "style")] == ["fox", "fox", "fox:0.6"]
+    assert said(proposed("fox", "style")) == ("fox", 0.6)

@@ -11,6 +11,7 @@ from client.activity import Activity, write_activity
 from client.course import Course
 from client.database import Database
 from client.ledger import Contribution, Opening, append, writing
+from client.vault import Vault
 from client.web.house import House
 
 PAGES = ("/", "/concepts", "/draw", "/choose", "/privacy", "/settings")
@@ -144,6 +145,16 @@ def test_what_a_person_writes_is_never_markup(client, home, fox):
     for path in ("/", "/draw"):
         assert "<script>alert" not in client.get(path).text
     assert "a &amp; &lt;b &gt;" in client.get("/draw").text
+
+
+def test_a_style_is_proposed_more_softly_than_it_was_learned(client, home, fox):
+    ink = replace(fox, name="my-ink", kind="style", class_word="")
+    Vault(home).save_concept(ink)
+    chips = re.findall(r'data-insert="([^"]*)"', client.get("/draw").text)
+    assert sorted(chips) == ["&lt;my-fox&gt;", "&lt;my-ink:0.6&gt;"]
+    assert "a house, &lt;my-ink:0.6&gt; style</textarea>" in client.get("/draw?concept=my-ink").text
+    assert "<code>a house, &lt;my-ink:0.6&gt; style</code>" in client.get("/concepts/my-ink").text
+    assert "<code>&lt;my-fox&gt;</code>" in client.get("/concepts/my-fox").text
 
 
 def test_the_page_needs_no_model_library():
