@@ -22,10 +22,10 @@ from client.learn.search import learn
 from client.learn.settings import LEAST, Learned, Progress, Settings
 from client.learn.staged import learn_in_stages
 from client.photos import Photo, captions_of, listed, load_photos, region_of, stack
-from client.placeholder import placeholder, proposed
+from client.placeholder import placeholder
 from client.priors import admit_backbone, trusted_prior
 from client.taste.standing import NAME as TASTE
-from client.taste.starting import sample_prompt
+from client.taste.starting import proposed_prompt
 from client.terminal import learning_bar, pausing
 from client.unfinished import Checkpoint, checkpoint_of, delete_unfinished, learning_alone
 from client.vault import Concept, Vault
@@ -264,7 +264,7 @@ def _concept(lesson: Lesson, backbone: str, learned: Learned) -> Concept:
 def _told(lesson: Lesson, learned: Learned) -> str:
     better = 100 * (1 - learned.loss / learned.start_loss)
     told = f"loss {learned.start_loss:.4f} -> {learned.loss:.4f}, {better:.1f} % better"
-    example = sample_prompt(lesson.kind, proposed(lesson.name, lesson.kind))
+    example = proposed_prompt(lesson.kind, lesson.name)
     return (
         f"learned <{lesson.name}> with {learned.forwards} forwards ({told}); {REASONS[learned.reason]}\n"
         f'try: shoal generate "{example}"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from client.placeholder import word
+from client.placeholder import proposed, word
 from client.vault import Vault
 
 if TYPE_CHECKING:
@@ -26,5 +26,10 @@ def sample_prompt(kind: str, mention: str) -> str:
 
     ``mention`` is its name, or its name and a strength (`client.placeholder.said`).
     """
-    shown = {"object": word(mention), "taste": f"a house, {word(mention)}"}
-    return shown.get(kind, f"a house, {word(mention)} style")
+    said = word(mention)
+    return {"object": said, "taste": f"a house, {said}"}.get(kind, f"a house, {said} style")
+
+
+def proposed_prompt(kind: str, name: str) -> str:
+    """Return the same words as a person is told to try them, a style more softly."""
+    return sample_prompt(kind, proposed(name, kind))

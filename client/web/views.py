@@ -16,10 +16,10 @@ from client.choices import Choices
 from client.control import conditions, is_paused, watched
 from client.course import Course
 from client.forgetting import STAYS
-from client.placeholder import proposed
+from client.placeholder import proposed, word
 from client.statement import statement
 from client.taste.standing import STRENGTH
-from client.taste.starting import sample_prompt
+from client.taste.starting import proposed_prompt, sample_prompt
 from client.web.api import At, taste_of
 from client.web.figures import content, curve, gauges, staircase
 from client.web.house import House
@@ -93,7 +93,7 @@ def concept(request: Request, name: str, at: At) -> Response:
         one=shown,
         order=course_order(at.studio, name),
         example=sample_prompt(shown.kind, name),
-        sentence=sample_prompt(shown.kind, proposed(name, shown.kind)),
+        sentence=proposed_prompt(shown.kind, name),
         stays=STAYS,
     )
 
@@ -112,9 +112,9 @@ def draw(request: Request, at: At, concept: str = "", taste: str = "") -> Respon
     """Draw from a prompt."""
     shown = [one for one in _shown(at) if one.concept]
     chosen = next((one for one in shown if one.name == concept), None)
-    start = sample_prompt(chosen.kind, proposed(chosen.name, chosen.kind)) if chosen else ""
+    start = proposed_prompt(chosen.kind, chosen.name) if chosen else ""
     orders = at.studio.orders("drawing")
-    chips = {one.name: f"<{proposed(one.name, one.kind)}>" for one in shown}
+    chips = {one.name: word(proposed(one.name, one.kind)) for one in shown}
     return _page(request, "draw", chips=chips, start=start, tasteful=bool(taste), strength=STRENGTH, orders=orders)
 
 

@@ -153,7 +153,7 @@ def beside_published(
         if rival is None or len(rival.found) < size.fewest:
             continue
         fewer, gained = compared(mine, rival, budget)
-        if len(rival.found) == everybody:
+        if len(rival.found) >= everybody:
             ratio = fewer
         what = f"{mine.kind}: median end share, {mine.search.name}, less the published"
         what += f", {budget:,} forwards" if name in budgets else ""

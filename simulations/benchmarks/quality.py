@@ -152,7 +152,7 @@ def learned(
     size: Size,
     seed: int,
     told: Console,
-) -> tuple[list[Person], dict[str, list[NDArray[np.float32] | None]]]:
+) -> tuple[list[Person], dict[str, Sequence[NDArray[np.float32] | None]]]:
     """Return some newcomers of a kind and every way's tokens for them.
 
     They are those who ran ours and the gradient's search in `forwards`, or all where nobody did; those who ran the
@@ -180,7 +180,7 @@ def learned(
     rivals = [(published, those(published) if searched else some), *((way, those(published, way)) for way in longer)]
     rivals = [(way, each) for way, each in rivals if len(each) >= size.fewest]
     whose = [(gradient, some), *rivals, *((way, some) for way in ours)]
-    tokens: dict[str, list[NDArray[np.float32] | None]] = {UNTAUGHT: [None] * len(some)}
+    tokens: dict[str, list[NDArray[np.float32]]] = {}
     for way, each in whose:
         told.print(f"tokens of {way.name}, {kind}")
         found_by = pool.map(found, [trial] * len(each), each, [way] * len(each))
@@ -188,11 +188,10 @@ def learned(
     best = ours[-1].name
     for strength in SOFTER[kind]:
         tokens[at_strength(best, strength)] = [
-            said_at(strength, one, searcher(trial.kept).anchor(person.class_word).numpy())
-            for person, one in zip(some, tokens[best], strict=True)
-            if one is not None
+            said_at(strength, token, searcher(trial.kept).anchor(person.class_word).numpy())
+            for person, token in zip(some, tokens[best], strict=True)
         ]
-    return some, tokens
+    return some, {UNTAUGHT: [None] * len(some), **tokens}
 
 
 def wanted(person: Person, scorer: Scorer, seed: int) -> list[Asked]:
