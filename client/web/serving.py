@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -25,6 +26,31 @@ from common.errors import ConfigError
 STARTING_SECONDS: Final = 20.0
 
 
+class _Server(uvicorn.Server):
+    """Is told of its end, for which uvicorn's own looks ten times a second: a page at rest costs nothing.
+
+    Without those looks it knows no time of day: it is to be configured with `date_header=False`.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        """Wait until `end`."""
+        self._loop = asyncio.get_running_loop()
+        if not await self.on_tick(0):  # unless it was told before it got here
+            await self._ended.wait()
+
+    def end(self) -> None:
+        """Have it end, from whichever thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it ended by itself
+                self._loop.call_soon_threadsafe(self._ended.set)
+
+
 @contextmanager
 def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[str]:
     """Serve the page while the body runs; give its address, as `http://127.0.0.1:8719/4f0c...`.
@@ -44,11 +70,12 @@ def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[
     studio = Studio(model, home)
     sessions = Sessions(home, time.time)
     house = House(home=home, studio=studio, sessions=sessions, port=own, place=sessions.place(), model=model)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
-            create_app(house), log_config=None, access_log=False, server_header=False, lifespan="off", ws="none"
+            create_app(house), log_config=None, access_log=False, server_header=False, date_header=False,
+            lifespan="off", ws="none",
         )
-    )
+    )  # fmt: skip
     thread = threading.Thread(target=server.run, args=([listener],), name="page", daemon=True)
     thread.start()
     end = time.monotonic() + STARTING_SECONDS
@@ -63,7 +90,7 @@ def serving(home: Path, model: str | None = None, port: int = PORT) -> Iterator[
         with contextlib.suppress(OSError, ValueError):
             if json.loads(file.read_bytes())["process"] == os.getpid():
                 file.unlink()
-        server.should_exit = True
+        server.end()
         studio.close()
         house.lessons.close()
         thread.join(STARTING_SECONDS)

@@ -90,7 +90,7 @@ def test_the_page_is_asked_and_asks_nobody():
     listening = {"fastapi", "starlette", "uvicorn"}
     for path in page:
         found = {name.split(".")[0] for name in imported(path)} & NETWORKS - listening
-        allowed = {"client.web.serving": {"socket"}, "client.web.opening": {"urllib"}}
+        allowed = {"client.web.serving": {"socket", "asyncio"}, "client.web.opening": {"urllib"}}
         assert found <= allowed.get(name_of(path), set()), path
 
 

@@ -1,5 +1,7 @@
 import socket
+import threading
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -39,6 +41,28 @@ def test_what_a_killed_page_left_behind_is_no_page(home):
     assert running_page(home) is None
     (home / FOLDER / "address.json").write_text("nonsense")
     assert running_page(home) is None
+
+
+def woken(thread):
+    """Give how often a thread has waited so far."""
+    file = Path(f"/proc/self/task/{thread.native_id}/status")
+    if not file.exists():
+        pytest.skip("only Linux tells how often a thread was woken")
+    [line] = [line for line in file.read_text().splitlines() if line.startswith("voluntary_ctxt_switches:")]
+    return int(line.split()[1])
+
+
+def test_at_rest_nothing_wakes_it_and_it_ends_at_once(home):
+    with serving(home, port=0) as address:
+        [page] = [thread for thread in threading.enumerate() if thread.name == "page"]
+        assert httpx.get(address).status_code < 500
+        time.sleep(1)
+        before = woken(page)
+        time.sleep(3)
+        assert woken(page) - before <= 3  # each look for something costs half a millisecond, and paused is for days
+        begun = time.monotonic()
+    assert not page.is_alive()
+    assert time.monotonic() - begun < 5
 
 
 def test_opening_prints_a_link_whose_code_browsers_never_send(home, monkeypatch):
