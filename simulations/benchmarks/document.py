@@ -1,8 +1,8 @@
 """Write what benchmarks measured into docs/, and keep their files in docs/measured/: nobody types a number twice.
 
 Files of another seed than the last go on to stand beside it, in docs/measured/seed-N, and of what takes other time and
-memory on another processor those of another one, in a folder of its name. What has one kind of newcomers alone stands
-beside at once.
+memory on another processor those of another one, in a folder of its name. What has one kind of newcomers alone takes
+that kind's place in what its seed has, and stands beside the last one at once.
 
 for name in bending foresight forwards quality timesteps step memory large taste; do make bench NAME=$name FULL=1; done
 python -m simulations.benchmarks.document
@@ -213,42 +213,52 @@ def _promised(bar: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def keep(report: dict[str, Any], kept: Path, name: str) -> bool:
+def keep(report: dict[str, Any], kept: Path, name: str) -> None:
     """Write a benchmark's file, beside the last one's if that had another seed, or was of another processor.
 
-    What has one kind of newcomers alone takes the place of nothing that has both: it goes beside the last one, joined
-    with the other kind's of its seed, or nowhere where that or what stands beside it has both of its seed.
-
-    Returns:
-        Whether it was written.
+    What has one kind of newcomers alone takes that kind's place in what is kept of its seed, and goes beside a last one
+    of another seed that has both.
     """
     path, own = kept / f"{name}.json", _aside(report, name)
     aside = None if own is None else kept / own / path.name
-    if path.is_file():
-        before = read(name, kept)
-        last = _aside(before, name)
-        if name in SEEDED and aside is not None and _kinds(report) < _kinds(before):
-            beside = read(name, aside.parent) if aside.is_file() else report
-            if last == own or _kinds(report) < _kinds(beside):
-                return False
-            report = report if _kinds(report) & _kinds(beside) else _joined(beside, report)
-            path, aside = aside, None
-        elif last is not None and last != own:
-            (kept / last).mkdir(exist_ok=True)
-            path.replace(kept / last / path.name)
+    before = read(name, kept) if path.is_file() else None
+    last = None if before is None else _aside(before, name)
+    if name in SEEDED:
+        alone = before is not None and _kinds(report) < _kinds(before)
+        same = before if last == own else read(name, aside.parent) if aside is not None and aside.is_file() else None
+        report = report if same is None else _renewed(same, report)
+        if alone and last != own and aside is not None:
+            path, aside, last = aside, None, None
+    if last is not None and last != own:
+        (kept / last).mkdir(exist_ok=True)
+        path.replace(kept / last / path.name)
     if aside is not None:
         aside.unlink(missing_ok=True)  # the last word on this seed or processor is this one
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return True
 
 
-def _joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return the reports of two kinds of newcomers as one; what one says of itself is the other's, but for notes."""
-    first, second = sorted((one, other), key=lambda report: KINDS.index(report["rows"][0]["kind"]))
-    parts = {part: [*first[part], *second[part]] for part in ("rows", "bars")}
-    notes = list(dict.fromkeys((*first["notes"], *second["notes"])))
-    return second | parts | {"ratios": first["ratios"] | second["ratios"], "notes": notes}
+def _renewed(one: dict[str, Any], newer: dict[str, Any]) -> dict[str, Any]:
+    """Return the newer of two reports of a seed, with what the other has of a kind that the newer one lacks.
+
+    What it says of itself is the newer one's but for notes, which are of the kind that is kept too.
+    """
+    lacking = _kinds(one) - _kinds(newer)
+    if not lacking:
+        return newer
+    rows = [*(row for row in one["rows"] if row["kind"] in lacking), *newer["rows"]]
+    bars = [*(bar for bar in one["bars"] if _kind_of(bar["what"]) in lacking), *newer["bars"]]
+    ratios = {what: ratio for what, ratio in one["ratios"].items() if _kind_of(what) in lacking} | newer["ratios"]
+    return newer | {
+        "rows": sorted(rows, key=lambda row: KINDS.index(row["kind"])),
+        "bars": sorted(bars, key=lambda bar: KINDS.index(_kind_of(bar["what"]))),
+        "ratios": dict(sorted(ratios.items(), key=lambda named: KINDS.index(_kind_of(named[0])))),
+        "notes": list(dict.fromkeys((*one["notes"], *newer["notes"]))),
+    }
+
+
+def _kind_of(what: str) -> str:
+    return next(kind for kind in KINDS if what.startswith(kind))
 
 
 def _aside(report: dict[str, Any], name: str) -> str | None:
@@ -265,8 +275,8 @@ def main() -> None:
     KEPT.mkdir(parents=True, exist_ok=True)
     for document, names in DOCUMENTS.items():
         for name in names:
-            if (BENCH / f"{name}.json").exists() and not keep(read(name, BENCH), KEPT, name):
-                print(f"{BENCH / name}.json is not taken: both kinds of its seed are in {KEPT}, and it has one")
+            if (BENCH / f"{name}.json").exists():
+                keep(read(name, BENCH), KEPT, name)
         found = {name: read(name, KEPT) for name in names}
         told = measured(found, {name: others(KEPT, name) for name in (*SEEDED, *MACHINED)})
         document.write_text(insert(document.read_text(encoding="utf-8"), told), encoding="utf-8")

@@ -58,8 +58,11 @@ def test_the_files_are_of_the_long_form(document):
     assert all(report["full"] for report in reports_of(document).values())
 
 
-def of_kinds(seed, value, *kinds):
-    return {"seed": seed, "rows": [{"kind": kind, "value": value} for kind in kinds]}
+def of_kinds(seed, value, *kinds, notes=()):
+    rows = [{"kind": kind, "value": value} for kind in kinds]
+    bars = [{"what": f"{kind}: more", "value": value} for kind in kinds]
+    ratios = {f"{kind}: ours / published": value for kind in kinds}
+    return {"seed": seed, "rows": rows, "bars": bars, "ratios": ratios, "notes": ["of 30", *notes]}
 
 
 def test_another_seed_stands_beside_the_last(tmp_path):
@@ -69,38 +72,41 @@ def test_another_seed_stands_beside_the_last(tmp_path):
     assert others(tmp_path, "forwards") == [of_kinds(1, 3, "object", "style")]
 
 
-def test_one_kind_alone_takes_the_place_of_nothing_that_has_both(tmp_path):
-    for seed, value in ((0, 1), (1, 2)):
-        keep(of_kinds(seed, value, "object", "style"), tmp_path, "quality")
-    taken = [
-        keep(of_kinds(seed, value, "object"), tmp_path, "quality") for seed, value in ((0, 3), (1, 4), (2, 5), (2, 6))
-    ]
-    assert taken == [False, False, True, True]
+def test_one_kind_alone_of_another_seed_goes_beside_what_has_both(tmp_path):
+    keep(of_kinds(1, 2, "object", "style"), tmp_path, "quality")
+    for value in (5, 6):
+        keep(of_kinds(2, value, "object"), tmp_path, "quality")
     assert read("quality", tmp_path) == of_kinds(1, 2, "object", "style")
-    assert others(tmp_path, "quality") == [of_kinds(0, 1, "object", "style"), of_kinds(2, 6, "object")]
+    assert others(tmp_path, "quality") == [of_kinds(2, 6, "object")]
     keep(of_kinds(2, 7, "object", "style"), tmp_path, "quality")
     assert read("quality", tmp_path) == of_kinds(2, 7, "object", "style")
-    assert [one["seed"] for one in others(tmp_path, "quality")] == [0, 1]
+    assert others(tmp_path, "quality") == [of_kinds(1, 2, "object", "style")]
 
 
-def whole(seed, kind, value, *notes):
-    bars, rows = [{"what": f"{kind}: more", "value": value}], [{"kind": kind, "value": value}]
-    return {"seed": seed, "rows": rows, "bars": bars, "ratios": {kind: value}, "notes": ["of 30", *notes]}
+@pytest.mark.parametrize("kind", ["object", "style"])
+@pytest.mark.parametrize("later", [[], [of_kinds(1, 9, "object", "style")]], ids=["the last", "beside it"])
+def test_one_kind_measured_anew_takes_that_kinds_place_in_its_seed(kind, later, tmp_path):
+    for report in (of_kinds(3, 1, "object", "style", notes=["old"]), *later):
+        keep(report, tmp_path, "quality")
+    keep(of_kinds(3, 2, kind, notes=["new"]), tmp_path, "quality")
+    [found] = others(tmp_path, "quality") if later else [read("quality", tmp_path)]
+    values = {"object": 1, "style": 1} | {kind: 2}
+    assert {row["kind"]: row["value"] for row in found["rows"]} == values
+    assert [bar["value"] for bar in found["bars"]] == list(values.values())
+    assert found["ratios"] == {f"{one}: ours / published": value for one, value in values.items()}
+    assert found["notes"] == ["of 30", "old", "new"]
+    assert read("quality", tmp_path)["seed"] == (1 if later else 3)
 
 
-def test_the_two_kinds_of_a_seed_are_joined_whichever_came_first(tmp_path):
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (0, 2, 1)])
+def test_the_two_kinds_of_a_seed_are_joined_whichever_came_first(order, tmp_path):
     keep(of_kinds(1, 1, "object", "style"), tmp_path, "quality")
-    style, old, new = whole(3, "style", 2, "styles"), whole(3, "object", 1), whole(3, "object", 5)
-    assert all(keep(one, tmp_path, "quality") for one in (old, new, style))
-    assert not keep(style, tmp_path, "quality")
+    parts = of_kinds(3, 1, "object"), of_kinds(3, 5, "object"), of_kinds(3, 2, "style", notes=["styles"])
+    for one in order:
+        keep(parts[one], tmp_path, "quality")
     [joined] = others(tmp_path, "quality")
     assert [row["value"] for row in joined["rows"]] == [bar["value"] for bar in joined["bars"]] == [5, 2]
-    assert (joined["ratios"], joined["notes"]) == ({"object": 5, "style": 2}, ["of 30", "styles"])
-    other = tmp_path / "other"
-    other.mkdir()
-    keep(of_kinds(1, 1, "object", "style"), other, "quality")
-    assert all(keep(one, other, "quality") for one in (style, new))
-    assert others(other, "quality") == [joined]
+    assert (list(joined["ratios"].values()), joined["notes"]) == ([5, 2], ["of 30", "styles"])
 
 
 def test_another_processor_stands_beside_the_last(tmp_path):
