@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,7 +116,24 @@ def draw(request: Request, at: At, concept: str = "", taste: str = "") -> Respon
     start = proposed_prompt(chosen.kind, chosen.name) if chosen else ""
     orders = at.studio.orders("drawing")
     chips = {one.name: word(proposed(one.name, one.kind)) for one in shown}
-    return _page(request, "draw", chips=chips, start=start, tasteful=bool(taste), strength=STRENGTH, orders=orders)
+    return _page(
+        request,
+        "draw",
+        chips=chips,
+        start=start,
+        hint=_hint(shown),
+        tasteful=bool(taste),
+        strength=STRENGTH,
+        orders=orders,
+    )
+
+
+def _hint(shown: Sequence[Shown]) -> str:
+    """Return what could stand in an empty sentence, in grey."""
+    if not shown:
+        return "a lighthouse at night"
+    said = proposed_prompt(shown[0].kind, shown[0].name)
+    return f"{said} on a beach" if shown[0].kind == "object" else said
 
 
 @router.get("/pictures/{key}.png")

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
@@ -145,6 +146,14 @@ def test_what_a_person_writes_is_never_markup(client, home, fox):
     for path in ("/", "/draw"):
         assert "<script>alert" not in client.get(path).text
     assert "a &amp; &lt;b &gt;" in client.get("/draw").text
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"), [("object", "<my-fox> on a beach"), ("style", "a house, <my-fox:0.6> style")]
+)
+def test_an_empty_sentence_hints_at_what_the_first_concept_is_for(kind, hint, client, home, fox):
+    Vault(home).save_concept(replace(fox, kind=kind, class_word="" if kind == "style" else fox.class_word))
+    assert f'placeholder="{escape(hint)}"' in client.get("/draw").text
 
 
 def test_a_style_is_proposed_more_softly_than_it_was_learned(client, home, fox):
