@@ -15,7 +15,7 @@ STRONGEST = 2.0
 """How strongly a concept is said at most: 1 is as it was learned, 0 what it began from."""
 PROPOSED: Final = {"style": 0.6}
 """How strongly a concept stands in prompts that are proposed, by its kind, where that is not 1: a style said so is
-hardly less the person's, and the thing in it is drawn more often (docs/learning.md, pictures)."""
+somewhat less the person's, and the thing in it is drawn more often (docs/learning.md, pictures)."""
 
 
 def placeholder(name: str) -> str:

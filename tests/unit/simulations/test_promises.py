@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from client.placeholder import PROPOSED
 from simulations.benchmarks.promises import AS_MUCH, BOUND, SCORES, SHUFFLED, SOFTER, at_strength, held
 from simulations.benchmarks.ways import GRADIENT, REFERENCE
 
@@ -90,3 +91,16 @@ def test_a_style_said_more_softly_is_held_where_it_shows_as_much_of_the_thing(mo
     bars = [bar for bar in held("style", scores, OURS, 0) if AS_MUCH in bar.what]
     assert names_of(bars, "less published") == ["cosine", "likeness", "colours"]
     assert (bars[-1].value, bars[-1].bound) == (pytest.approx(0.3 - 0.1), 0)
+
+
+def test_a_style_is_held_as_it_is_proposed_too_and_an_object_is_not():
+    scores = scores_of(0.3)
+    agreement = SCORES.index("agreement")
+    softly = at_strength(OURS, PROPOSED["style"])
+    scores[softly] = scores[OURS].copy()
+    scores[softly][:, agreement] += 0.3  # the published algorithm has 0.1 more than ours
+    found = {bar.what: bar for bar in held("style", scores, OURS, 0)}
+    bar = found[f"style: agreement, {softly}, less {REFERENCE}"]
+    assert (bar.value, bar.bound, bar.holds) == (pytest.approx(0.2), 0, True)
+    assert not found[f"style: agreement, {OURS}, less {REFERENCE}"].holds
+    assert not any(softly in bar.what for bar in held("object", scores, OURS, 0))

@@ -40,8 +40,9 @@ def test_quality_in_small_draws_with_every_ways_tokens(kept, tmp_path):
         assert float(found[quality.REAL]["likeness"]) > float(found[quality.UNTAUGHT]["likeness"])
         assert float(found[quality.REAL]["cosine"]) > float(found[quality.UNTAUGHT]["cosine"])
     compared = [bar.what for bar in report.bars]
-    assert len(compared) == 17  # one newcomer alone is held to all
+    assert len(compared) == 21  # one newcomer alone is held to all
     assert sum(AS_MUCH in what for what in compared) == 3  # a style's cosine, likeness and colours
+    assert sum("strength 0.6, less published" in what for what in compared) == 4
     assert (tmp_path / "quality.png").stat().st_size > 10_000
 
 
